@@ -1,0 +1,1 @@
+# ingot_library(ir_quant ...)

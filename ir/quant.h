@@ -1,0 +1,58 @@
+/* Storage formats of weights: one row in ir/quants.def and one file ir/quant/<name>.c each.
+ *
+ * A format knows its block as it stands in files (decode, encode), how 16 rows are interleaved for
+ * streaming (pack), and how a kernel reads the packed form (unpack_*). Nothing else may switch on a
+ * format.
+ *
+ * The packed ("rows16") layout: rows in groups of 16, a group's blocks along K one after the other.
+ * Lane r of a 16-lane vector is row r of the group. Float formats: block of one k: 16 elements.
+ * Integer formats, a block of 32 along K: codes first, then 16 f16 scales, then 16 f16 minima where the
+ * format has them:
+ *   8-bit codes: 8 vectors of 64 bytes; byte b of lane r in vector j is the code of k = 4j + b.
+ *   4-bit codes: 4 vectors; the low nibbles of vector j are k = 4j + b, the high ones k = 16 + 4j + b.
+ *   5-bit codes: as 4-bit, then one vector of 32-bit words: bit (8b + j) of lane r is bit 4 of the
+ *                code of k = 4j + b, j = 0..7.
+ * Codes are unsigned; the weight is scale * (code - zero) + min.
+ */
+#ifndef INGOT_IR_QUANT_H
+#define INGOT_IR_QUANT_H
+
+#include "ir/kernel.h"
+
+/* What a kernel gets of one block of 32: everything a two-plane or one-plane integer dot needs. */
+typedef struct QuantInts {
+  KVal code[8];   /* v16i32: byte b of lane r is the unsigned code of row r at k = 4j + b */
+  int bits;       /* bits of a code that may be set, for dot4 */
+  int zero;       /* subtracted from every code (0 when `min` is there) */
+  KVal scale;     /* v16f32 */
+  KVal min;       /* v16f32, or 0 when the format has none */
+} QuantInts;
+
+typedef struct QuantDef {
+  const char *name;
+  int ggml_type;
+  uint32_t block, block_bytes;    /* as stored in files */
+  uint32_t packed_block;          /* elements along K of one packed block: 1 or 32 */
+  uint32_t packed_bytes;          /* bytes of one packed block of 16 rows */
+  /* n elements, a multiple of `block`; x may be unaligned bytes of a mapped file. */
+  void (*decode)(const void *blocks, float *x, size_t n);
+  void (*encode)(const float *x, void *blocks, size_t n); /* NULL: can't be written yet */
+  /* One packed block: rows[r] points at the file blocks that cover it (NULL: a row of padding,
+   * which must come out as exact zeros). */
+  void (*pack)(const void *const rows[16], void *out);
+  /* Kernel level. `a` is the address (u8 buffer) of a packed block. */
+  void (*unpack_ints)(KBuilder *b, KAddr a, QuantInts *out);        /* integer formats, else NULL */
+  void (*unpack_floats)(KBuilder *b, KAddr a, KVal *out);           /* packed_block values, v16f32 */
+  /* Element k (scalar i64, within the packed block) of row `lane` (scalar i64), as f32 scalar. */
+  KVal (*unpack_one)(KBuilder *b, KAddr a, KVal lane, KVal k);
+} QuantDef;
+
+/* NULL for formats known by name only. */
+const QuantDef *quant_def(Storage s);
+/* Name, block elements and bytes of any row, computed or only named; false for others. */
+bool quant_size(Storage s, uint32_t *block, uint32_t *block_bytes);
+Storage quant_from_ggml(uint32_t ggml_type); /* Q_plain when unknown */
+/* Bytes of a packed matrix of rows x cols (padded to 16 rows and whole blocks). */
+uint64_t quant_packed_size(const QuantDef *q, int64_t rows, int64_t cols);
+
+#endif

@@ -1,0 +1,64 @@
+/* Passes: Graph to Graph, Graph to Kernel, Kernel to Kernel.
+ *
+ * One pass a file; file = function = name in --dump, --stop-after and `ingot opt --passes=`. The
+ * table is passes/passes.def, the order of a compile is passes/pipeline.c. The runner does timing,
+ * dumping and verifying: a pass contains no printing.
+ */
+#ifndef INGOT_PASSES_H
+#define INGOT_PASSES_H
+
+#include "ir/kernel.h"
+#include "ir/quant.h"
+
+typedef struct PassOptions {
+  Storage quant;        /* Q_plain: keep what the model has; else the format for weights of linears */
+  bool quant_none;      /* --quant none: every weight is computed in f32 */
+  ActFormat act;        /* how activations enter contractions with integer weights */
+} PassOptions;
+
+typedef struct PassCtx {
+  Diag *diag;
+  PassOptions options;
+  Buf *explain;         /* --explain-fusion: a line a decision; NULL = off */
+} PassCtx;
+
+typedef Status GraphPassFn(Module *m, PassCtx *c, bool *changed);
+typedef struct GraphPass {
+  const char *name;
+  GraphPassFn *run;
+  const char *purpose;  /* one sentence */
+} GraphPass;
+const GraphPass *graph_pass_find(const char *name);
+const GraphPass *graph_passes(size_t *n); /* all, in pipeline order */
+
+#define PASS(name, purpose) Status pass_##name(Module *m, PassCtx *c, bool *changed);
+#include "passes/passes.def"
+#undef PASS
+
+/* What each cluster becomes; the kernel classes of the plan, section 5. */
+typedef enum ClusterClass {
+  CC_view,     /* moves no data: reshape of contiguous values, constants */
+  CC_map, CC_row, CC_contract, CC_attend, CC_scan, CC_sort
+} ClusterClass;
+
+/* What a lowering may know of the machine; sizes come from one table per ISA level
+ * (backends/cpu/targets.def), with the measurement that chose them. */
+typedef struct LowerTarget {
+  const char *name;         /* "x86-64-v4-vnni" */
+  uint32_t token_tile;      /* tokens that share one unpacked weight block in a contraction */
+  uint32_t float_tile;      /* tokens a tile when weights are computed in f32 */
+  uint32_t row_groups;      /* groups of 16 rows in flight for one token (read streams) */
+  uint32_t query_tile;      /* queries that share one block of keys */
+  uint32_t prefetch_bytes;  /* ahead of the weight stream; 0 = none */
+} LowerTarget;
+
+/* Clusters to kernels and launches: packed weights laid out in order of use, arena planned,
+ * barriers set, transcendentals expanded. Launch tables are the same for every target. */
+Status lower_module(Module *m, const LowerTarget *t, PassCtx *c, KProgram **out);
+/* Kernel to Kernel: exp, tanh, erf, sin, cos, log by polynomials. */
+void expand_math(Kernel *k);
+
+/* Packing: writes the bytes of one weight of the program (w->bytes of them) to `out`. */
+Status pack_weight(const Module *m, const KWeight *w, uint8_t *out, Diag *d);
+
+#endif
