@@ -1,0 +1,15 @@
+# Unit tests: one .cmake a part, each calling ingot_unit_test.
+# ingot_unit_test(name libraries...): tests/unit/<name>_test.c, a cmocka program.
+pkg_check_modules(CMOCKA REQUIRED IMPORTED_TARGET cmocka)
+function(ingot_unit_test name)
+  add_executable(${name}_test ${CMAKE_CURRENT_SOURCE_DIR}/unit/${name}_test.c)
+  target_link_libraries(${name}_test PRIVATE ${ARGN} PkgConfig::CMOCKA)
+  target_compile_definitions(${name}_test PRIVATE TEST_SOURCE_DIR="${CMAKE_SOURCE_DIR}/tests")
+  add_test(NAME unit.${name} COMMAND ${name}_test)
+endfunction()
+file(GLOB parts CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/unit/*.cmake)
+foreach(part ${parts})
+  if(NOT part MATCHES "/tests\\.cmake$")
+    include(${part})
+  endif()
+endforeach()
