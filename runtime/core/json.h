@@ -49,5 +49,7 @@ void out_free(Out *o);
 /* Writes a JSON string with its quotes; invalid UTF-8 becomes U+FFFD. */
 void out_json_string(Out *o, const char *data, size_t n);
 void out_json(Out *o, const Json *v); /* compact */
+/* Writes a number as Python's repr does: the shortest digits that read back to the same double. */
+void out_double(Out *o, double x);
 
 #endif

@@ -1,0 +1,4 @@
+list(APPEND RUNTIME_SOURCES
+  ${CMAKE_CURRENT_SOURCE_DIR}/core/json.c
+  ${CMAKE_CURRENT_SOURCE_DIR}/core/json_out.c
+  ${CMAKE_CURRENT_SOURCE_DIR}/core/utf8.c)
