@@ -1,0 +1,57 @@
+/* The table of storage formats: names, sizes and the rows that are computed.
+ *
+ * One array from ir/quants.def serves both kinds of row; a QUANT row also links to its QuantDef in
+ * ir/quant/. Sizes of named-only formats are known so that a GGUF that carries them can be read,
+ * inspected and refused by name.
+ */
+#include "ir/quant.h"
+#include "ir/quant/common.h"
+
+typedef struct QuantRow {
+  Storage storage;
+  uint32_t ggml_type, block, block_bytes;
+  const QuantDef *def;
+} QuantRow;
+
+static const QuantRow rows[] = {
+#define QUANT(name, ggml, block, bytes, packed) {Q_##name, ggml, block, bytes, &quant_##name},
+#define QUANT_NAMED(name, ggml, block, bytes) {Q_##name, ggml, block, bytes, NULL},
+#include "ir/quants.def"
+#undef QUANT
+#undef QUANT_NAMED
+};
+
+static const QuantRow *row_of(Storage s) {
+  for (size_t i = 0; i < COUNT(rows); i++)
+    if (rows[i].storage == s) return &rows[i];
+  return NULL;
+}
+
+const QuantDef *quant_def(Storage s) {
+  const QuantRow *r = row_of(s);
+  return r ? r->def : NULL;
+}
+
+bool quant_size(Storage s, uint32_t *block, uint32_t *block_bytes) {
+  const QuantRow *r = row_of(s);
+  if (!r) return false;
+  *block = r->block;
+  *block_bytes = r->block_bytes;
+  return true;
+}
+
+Storage quant_from_ggml(uint32_t ggml_type) {
+  for (size_t i = 0; i < COUNT(rows); i++)
+    if (rows[i].ggml_type == ggml_type) return rows[i].storage;
+  return Q_plain;
+}
+
+uint64_t quant_packed_size(const QuantDef *q, int64_t n_rows, int64_t cols) {
+  BUG_IF(n_rows < 0 || cols < 0, "packed size of %lld x %lld", (long long)n_rows, (long long)cols);
+  uint64_t groups = align_up((uint64_t)n_rows, 16) / 16;
+  uint64_t blocks = align_up((uint64_t)cols, q->packed_block) / q->packed_block;
+  uint64_t n, bytes;
+  BUG_IF(!size_mul(groups, blocks, &n) || !size_mul(n, q->packed_bytes, &bytes),
+         "packed size of %lld x %lld overflows", (long long)n_rows, (long long)cols);
+  return bytes;
+}

@@ -1,0 +1,67 @@
+/* q8_0: 32 signed bytes with an f16 scale.
+ *
+ * File block (GGUF): f16 d, 32 x i8; value d * q. Encoding: d = max|x| / 127, nearest, halves away
+ * from zero. Packed codes are unsigned (q + 128, zero 128), because dot4 takes unsigned codes.
+ */
+#include "ir/quant/common.h"
+
+#include <math.h>
+
+enum { Q80_BYTES = 34, Q8_SCALES = 512 };
+
+static void q8_0_decode(const void *blocks, float *x, size_t n) {
+  const uint8_t *p = blocks;
+  for (size_t at = 0; at < n; at += QK, p += Q80_BYTES) {
+    float d = load_f16(p);
+    for (int k = 0; k < QK; k++) x[at + k] = d * (float)(int8_t)p[2 + k];
+  }
+}
+
+static void q8_0_encode(const float *x, void *blocks, size_t n) {
+  uint8_t *p = blocks;
+  for (size_t at = 0; at < n; at += QK, p += Q80_BYTES) {
+    float d = fabsf(block_extreme(x + at)) / 127.0f;
+    float inverse = d != 0 ? 1.0f / d : 0.0f;
+    store_f16(p, d);
+    for (int k = 0; k < QK; k++) {
+      float magnitude = roundf(fabsf(x[at + k]) * inverse);
+      int q = clamp_code(magnitude, 127);
+      p[2 + k] = (uint8_t)(x[at + k] < 0 ? -q : q);
+    }
+  }
+}
+
+static void q8_0_pack(const void *const rows[16], void *out) {
+  static const uint8_t padding[Q80_BYTES];
+  uint8_t *o = out;
+  for (int r = 0; r < 16; r++) {
+    const uint8_t *p = rows[r] ? rows[r] : padding;
+    for (int k = 0; k < QK; k++) o[64 * (k / 4) + 4 * r + k % 4] = p[2 + k] ^ 0x80;
+    memcpy(o + Q8_SCALES + 2 * r, p, 2);
+  }
+}
+
+static void q8_0_ints(KBuilder *b, KAddr a, QuantInts *out) {
+  *out = (QuantInts){.bits = 8, .zero = 128};
+  for (int j = 0; j < 8; j++) out->code[j] = k_load(b, KT(i32, 16), k_off(a, 64 * j));
+  out->scale = unpack_f16x16(b, a, Q8_SCALES);
+}
+
+static void q8_0_floats(KBuilder *b, KAddr a, KVal *out) {
+  QuantInts ints;
+  q8_0_ints(b, a, &ints);
+  floats_of_ints(b, &ints, out);
+}
+
+static KVal q8_0_one(KBuilder *b, KAddr a, KVal lane, KVal k) {
+  KVal vector = k_op2(b, KOP_lshr, k, k_i64(b, 2));
+  KVal byte = k_op2(b, KOP_and, k, k_i64(b, 3));
+  KVal at = k_op2(b, KOP_add, k_op2(b, KOP_mul, vector, k_i64(b, 64)),
+                  k_op2(b, KOP_add, k_op2(b, KOP_mul, lane, k_i64(b, 4)), byte));
+  KVal code = k_cvtu(b, k_load(b, KT(i8, 1), k_at(a, at, 1)), K_i32);
+  KVal f = k_cvt(b, k_op2(b, KOP_sub, code, k_int(b, KT(i32, 1), 128)), K_f32);
+  return k_op2(b, KOP_mul, unpack_f16_lane(b, a, Q8_SCALES, lane), f);
+}
+
+const QuantDef quant_q8_0 = {"q8_0",      8,           QK,        Q80_BYTES, QK,          544,
+                             q8_0_decode, q8_0_encode, q8_0_pack, q8_0_ints, q8_0_floats, q8_0_one};
