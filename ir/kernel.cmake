@@ -1,1 +1,3 @@
-# ingot_library(ir_kernel ...)
+# ir_kernel: Kernel IR, text, verifier, evaluator.
+ingot_library(ir_kernel kernel_build.c kernel_type.c)
+target_link_libraries(ir_kernel PUBLIC ir_base)

@@ -34,6 +34,9 @@ typedef enum KOpCode {
 } KOpCode;
 const char *kop_name(KOpCode op);
 char kop_kind(KOpCode op);             /* 'A' 'M' 'C' 'T' 'S' */
+uint32_t kop_args(KOpCode op);         /* operands, without an optional mask */
+const char *kscalar_name(KScalar s);
+bool kscalar_parse(const char *name, size_t n, KScalar *out); /* name[0..n) */
 
 /* base[sum of index * stride + offset], in elements of the buffer's declared type; the value read
  * may have another type (a u8 buffer of packed weights is read as i32 or f16 lanes). A vector
@@ -120,7 +123,7 @@ KVal k_buffer(KBuilder *b, const char *name, KScalar element);  /* all before an
 KVal k_scalar(KBuilder *b, const char *name);                   /* an i64: a run-time dimension */
 KVal k_local(KBuilder *b, const char *name, KScalar element, int64_t count);
 
-KVal k_int(KBuilder *b, KType t, int64_t v);     /* literals; equal ones are shared in a region */
+KVal k_int(KBuilder *b, KType t, int64_t v);     /* literals; equal ones are shared in a kernel */
 KVal k_f32(KBuilder *b, uint8_t lanes, double v);
 KVal k_i64(KBuilder *b, int64_t v);
 KVal k_op1(KBuilder *b, KOpCode op, KVal x);     /* result has x's type (reduce_*: its scalar) */
