@@ -136,7 +136,7 @@ static const char *arith_rule(const Kernel *k, const KInst *in) {
   KType b = in->narg > 1 ? k_type(k, in->arg[1]) : a;
   if (in->op == KOP_select) {
     if (a.scalar != K_i1) return "its first operand must be i1";
-    if (a.lanes != b.lanes && a.lanes != 1) return "mask and values differ in lanes";
+    if (a.lanes != b.lanes) return "mask and values differ in lanes";
     if (!ktype_equal(b, k_type(k, in->arg[2]))) return "its two values differ in type";
     return ktype_equal(in->type, b) ? NULL : "its result differs in type from its values";
   }
