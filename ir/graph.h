@@ -228,7 +228,7 @@ typedef enum ValueKind { V_INPUT, V_CONST, V_STATE, V_OP } ValueKind;
 typedef struct Value {
   ValueKind kind;
   Type type;            /* a state's value has rank 0 and dtype f32: its StateDef says the rest */
-  const char *name;     /* without %; unique in the graph, or NULL: printed by id */
+  const char *name;     /* without %, or NULL: printed by id; the printer makes equal ones differ */
   OpId def;             /* V_OP: the op, and which of its results */
   uint32_t index;       /* V_OP: result; V_CONST / V_STATE: index in the module; V_INPUT: position */
   uint32_t uses;        /* kept by the builder: operands and graph outputs that name it */
@@ -244,9 +244,17 @@ typedef struct Op {
   bool dead;            /* dropped; skipped by everything, swept by graph_sweep */
 } Op;
 
-/* What passes/fuse makes of a graph: see ClusterClass in passes/passes.h for meanings. */
+/* What each cluster becomes; the kernel classes of the plan, section 5. */
+typedef enum ClusterClass {
+  CC_view, /* moves no data: reshape of contiguous values, constants */
+  CC_map, CC_row, CC_contract, CC_attend, CC_scan, CC_sort,
+  CC_COUNT
+} ClusterClass;
+const char *cluster_class_name(uint32_t klass); /* "contract" */
+
+/* What passes/fuse makes of a graph. */
 typedef struct Cluster {
-  uint32_t klass;
+  uint32_t klass;       /* ClusterClass */
   OpId anchor;          /* 0: none (a map cluster) */
   uint32_t nops;
   OpId *ops;            /* in execution order */
@@ -261,6 +269,7 @@ typedef struct Graph {
   ValueId *inputs; uint32_t ninputs, cinputs;
   ValueId *outputs; const char **output_names; uint32_t noutputs, coutputs;
   Cluster *clusters; uint32_t nclusters, cclusters; /* clusters[i] is cluster index i + 1 */
+  const char *origin;                  /* of the ops added from now on: graph_origin */
 } Graph;
 
 struct Module {
@@ -289,8 +298,7 @@ void graph_output(Graph *g, const char *name, ValueId v);
 /* Appends an op, infers the types of its results and checks it: BUG when it is ill-typed, since
  * builders are our own code (the parser and readers use graph_try_op). Returns the op. */
 OpId graph_op(Graph *g, OpCode code, const ValueId *in, uint32_t nin, const Attrs *attrs);
-/* The same with an error instead of a BUG. *out is the op. `nout` matters only for OP_split and
- * the like, where the number of results follows from attributes. */
+/* The same with an error instead of a BUG. *out is the op. */
 Status graph_try_op(Graph *g, Diag *d, const char *where, OpCode code, const ValueId *in,
                     uint32_t nin, const Attrs *attrs, OpId *out);
 ValueId graph_op1(Graph *g, OpCode code, const ValueId *in, uint32_t nin, const Attrs *attrs);
@@ -300,16 +308,18 @@ void graph_origin(Graph *g, const char *origin); /* for the ops added from now o
 /* Replaces every use of `from` (outputs too) by `to`. */
 void graph_replace(Graph *g, ValueId from, ValueId to);
 void graph_set_operand(Graph *g, OpId op, uint32_t i, ValueId v);
-/* Moves op `op` (with ids kept) so that it stands before `before` in execution order. */
 void graph_kill(Graph *g, OpId op);  /* its results must have no uses */
-void graph_sweep(Graph *g);          /* compacts: drops dead ops; ids change, order is kept */
-/* Sorts ops so that every operand is defined before use (stable). */
+/* Compacts: drops dead ops with their results, and constants and states that nothing uses (from
+ * this graph, not from the module). Ids change, order is kept. */
+void graph_sweep(Graph *g);
+/* Sorts ops so that every operand is defined before use (stable). Op ids change, value ids do not. */
 void graph_sort(Graph *g);
 static inline Value *graph_value(const Graph *g, ValueId v) { return &g->values[v]; }
 static inline Op *graph_get(const Graph *g, OpId o) { return &g->ops[o]; }
 
 /* ---- the op table -------------------------------------------------------------------------------------- */
 
+enum { MAX_RESULTS = 64 };          /* of one op; infer may write so many types */
 typedef struct RefTensor RefTensor; /* ir/eval.h */
 typedef struct RefCtx RefCtx;
 typedef struct KBuilder KBuilder;   /* ir/kernel.h */

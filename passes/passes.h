@@ -35,12 +35,6 @@ const GraphPass *graph_passes(size_t *n); /* all, in pipeline order */
 #include "passes/passes.def"
 #undef PASS
 
-/* What each cluster becomes; the kernel classes of the plan, section 5. */
-typedef enum ClusterClass {
-  CC_view,     /* moves no data: reshape of contiguous values, constants */
-  CC_map, CC_row, CC_contract, CC_attend, CC_scan, CC_sort
-} ClusterClass;
-
 /* What a lowering may know of the machine; sizes come from one table per ISA level
  * (backends/cpu/targets.def), with the measurement that chose them. */
 typedef struct LowerTarget {
