@@ -1,0 +1,216 @@
+/* Scaled dot-product attention with grouped heads, with a KV cache or without.
+ *
+ * y_s = sum_j softmax_j(cap(scale * q_s . k_j)) v_j over the keys j that query s may see; query
+ * head h reads key head h / (heads / kv_heads). cap(t) = softcap * tanh(t / softcap) when softcap >
+ * 0. With query s at position p (P + s over a cache) key j is hidden when causal and j > p, when
+ * window > 0 and |p - j| >= window, or when the mask holds 0 there. A query that sees no key gives
+ * zeros. kv_append writes keys and values at positions P..P+S-1, where P is the module's symbol
+ * `P`.
+ */
+#include "ir/op/common.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+static bool literal(const Graph *g, DimId dim, int64_t *out) {
+  return dim_is_const(g->module->dims, dim, out);
+}
+
+/* [S, heads, D] with literal heads and D. */
+static Status need_heads(const Graph *g, const Op *op, uint32_t i, int64_t *heads, int64_t *width,
+                         Diag *d, const char *where) {
+  TRY(need_float(g, op, i, 3, d, where));
+  const Type *t = operand_type(g, op, i);
+  if (t->rank != 3 || !literal(g, t->dim[1], heads) || !literal(g, t->dim[2], width))
+    return op_error(d, where, op, "operand %u must be [S, heads, D]", i + 1);
+  return OK;
+}
+
+static Status need_state(const Graph *g, const Op *op, uint32_t i, const StateDef **out, Diag *d,
+                         const char *where) {
+  *out = value_state(g, op->in[i], NULL);
+  if (!*out || (*out)->kind != STATE_KV)
+    return op_error(d, where, op, "operand %u must be a KV cache", i + 1);
+  return OK;
+}
+
+/* ---- kv_append ---- */
+
+INFER(kv_append) {
+  const StateDef *state;
+  TRY(need_state(g, op, 0, &state, d, where));
+  for (uint32_t i = 1; i < 3; i++) {
+    int64_t heads, width;
+    TRY(need_heads(g, op, i, &heads, &width, d, where));
+    if (heads != state->kv_heads || width != state->head_dim)
+      return op_error(d, where, op, "%lld heads of %lld for a cache of %lld heads of %lld",
+                      (long long)heads, (long long)width, (long long)state->kv_heads,
+                      (long long)state->head_dim);
+  }
+  if (operand_type(g, op, 1)->dim[0] != operand_type(g, op, 2)->dim[0])
+    return op_error(d, where, op, "keys and values of different lengths");
+  out[0] = *operand_type(g, op, 0);
+  *nout = 1;
+  return OK;
+}
+VERIFY_NONE(kv_append)
+
+/* The module's symbol P: positions already in the cache. */
+static int64_t past(const RefCtx *c) {
+  DimId p = dim_find(c->graph->module->dims, "P");
+  return p ? c->dims[p] : 0;
+}
+
+REF(kv_append) {
+  const RefTensor *k = ref_value(c, op->in[1]), *v = ref_value(c, op->in[2]);
+  uint32_t index;
+  const StateDef *state = value_state(c->graph, op->in[0], &index);
+  int64_t row = k->dim[1] * k->dim[2], at = past(c), end = at + k->dim[0];
+  if (at < 0 || end > state->context)
+    return op_error(c->diag, "eval", op, "positions %lld..%lld are beyond the context of %lld",
+                    (long long)at, (long long)end - 1, (long long)state->context);
+  RefState *cache = &c->states[index];
+  for (int64_t i = 0; i < k->elements; i++) {
+    bool half = state->dtype == DT_f16;
+    cache->k[at * row + i] = half ? f16_to_f32(f32_to_f16(k->f[i])) : k->f[i];
+    cache->v[at * row + i] = half ? f16_to_f32(f32_to_f16(v->f[i])) : v->f[i];
+  }
+  ref_result(c, op->out[0]);
+  return OK;
+}
+
+/* ---- attention ---- */
+
+static Status verify_attention_attrs(const Op *op, Diag *d, const char *where) {
+  const Attrs_attention *a = &op->attrs.attention;
+  if (!(a->scale > 0) || !isfinite(a->scale))
+    return op_error(d, where, op, "scale is %g (expected > 0)", a->scale);
+  if (a->window < 0 || !(a->softcap >= 0) || !isfinite(a->softcap))
+    return op_error(d, where, op, "window and softcap must be >= 0 (0 is none)");
+  return OK;
+}
+
+static Status check_groups(const Op *op, int64_t heads, int64_t width, int64_t kv_heads,
+                           int64_t kv_width, Diag *d, const char *where) {
+  if (width == kv_width && kv_heads > 0 && heads % kv_heads == 0) return OK;
+  return op_error(d, where, op, "%lld query heads of %lld over %lld key heads of %lld",
+                  (long long)heads, (long long)width, (long long)kv_heads, (long long)kv_width);
+}
+
+INFER(attention_kv) {
+  const StateDef *state;
+  int64_t heads, width;
+  Dims *dims = g->module->dims;
+  TRY(need_heads(g, op, 0, &heads, &width, d, where));
+  TRY(need_state(g, op, 1, &state, d, where));
+  TRY(check_groups(op, heads, width, state->kv_heads, state->head_dim, d, where));
+  if (op->nin > 2) {
+    DimId p = dim_find(dims, "P"), s = operand_type(g, op, 0)->dim[0];
+    TRY(need_vector(g, op, 2, p ? dim_op(dims, DIM_ADD, p, s) : s, d, where));
+  }
+  same_type(g, op, out, nout);
+  return OK;
+}
+VERIFY(attention_kv) {
+  (void)g;
+  return verify_attention_attrs(op, d, where);
+}
+
+INFER(attention) {
+  int64_t heads, width, kv_heads, k_width, v_heads, v_width;
+  TRY(need_heads(g, op, 0, &heads, &width, d, where));
+  TRY(need_heads(g, op, 1, &kv_heads, &k_width, d, where));
+  TRY(need_heads(g, op, 2, &v_heads, &v_width, d, where));
+  TRY(check_groups(op, heads, width, kv_heads, k_width, d, where));
+  DimId keys = operand_type(g, op, 1)->dim[0];
+  if (v_heads != kv_heads || operand_type(g, op, 2)->dim[0] != keys)
+    return op_error(d, where, op, "keys and values do not belong together");
+  if (op->attrs.attention.causal && operand_type(g, op, 0)->dim[0] != keys)
+    return op_error(d, where, op, "causal needs as many keys as queries");
+  if (op->nin > 3) TRY(need_vector(g, op, 3, keys, d, where));
+  same_type(g, op, out, nout);
+  out[0].dim[2] = operand_type(g, op, 2)->dim[2];
+  return OK;
+}
+VERIFY(attention) {
+  (void)g;
+  return verify_attention_attrs(op, d, where);
+}
+
+/* Keys [n, kv_heads, width], values [n, kv_heads, v_width]. */
+typedef struct Keys {
+  const float *k, *v, *mask;
+  int64_t n, kv_heads, width, v_width, past;
+} Keys;
+
+static bool visible(const Keys *keys, const Attrs_attention *a, int64_t query, int64_t key) {
+  int64_t position = keys->past + query, distance = llabs(position - key);
+  if (a->causal && key > position) return false;
+  if (a->window > 0 && distance >= a->window) return false;
+  return !keys->mask || keys->mask[key] != 0;
+}
+
+/* The weights of one query over all keys, into p; false when it sees none. */
+static bool weigh(const Keys *keys, const Attrs_attention *a, const float *q, int64_t query,
+                  int64_t kv_head, double *p) {
+  double max = -INFINITY, sum = 0;
+  for (int64_t j = 0; j < keys->n; j++) {
+    p[j] = -INFINITY;
+    if (!visible(keys, a, query, j)) continue;
+    const float *k = keys->k + (j * keys->kv_heads + kv_head) * keys->width;
+    double dot = 0;
+    for (int64_t i = 0; i < keys->width; i++) dot += (double)q[i] * k[i];
+    p[j] = dot * a->scale;
+    if (a->softcap > 0) p[j] = a->softcap * tanh(p[j] / a->softcap);
+    max = fmax(max, p[j]);
+  }
+  if (max == -INFINITY) return false;
+  for (int64_t j = 0; j < keys->n; j++) sum += p[j] = exp(p[j] - max);
+  for (int64_t j = 0; j < keys->n; j++) p[j] /= sum;
+  return true;
+}
+
+static void attend(RefCtx *c, const Op *op, const RefTensor *q, const Keys *keys, RefTensor *out) {
+  int64_t heads = q->dim[1], group = heads / keys->kv_heads;
+  double *p = ARENA_ARRAY(c->arena, double, (size_t)keys->n + 1);
+  for (int64_t row = 0; row < q->dim[0] * heads; row++) {
+    int64_t query = row / heads, kv_head = row % heads / group;
+    float *y = out->f + row * keys->v_width;
+    bool any = weigh(keys, &op->attrs.attention, q->f + row * keys->width, query, kv_head, p);
+    for (int64_t i = 0; i < keys->v_width; i++) {
+      double sum = 0;
+      for (int64_t j = 0; any && j < keys->n; j++)
+        sum += p[j] * keys->v[(j * keys->kv_heads + kv_head) * keys->v_width + i];
+      y[i] = (float)sum;
+    }
+  }
+}
+
+REF(attention_kv) {
+  const RefTensor *q = ref_value(c, op->in[0]);
+  uint32_t index;
+  const StateDef *state = value_state(c->graph, op->in[1], &index);
+  Keys keys = {c->states[index].k, c->states[index].v, NULL};
+  keys.kv_heads = state->kv_heads;
+  keys.width = keys.v_width = state->head_dim;
+  keys.past = past(c);
+  keys.n = keys.past + q->dim[0];
+  if (keys.n > state->context)
+    return op_error(c->diag, "eval", op, "%lld positions are beyond the context of %lld",
+                    (long long)keys.n, (long long)state->context);
+  if (op->nin > 2) keys.mask = ref_value(c, op->in[2])->f;
+  attend(c, op, q, &keys, ref_result(c, op->out[0]));
+  return OK;
+}
+
+REF(attention) {
+  const RefTensor *q = ref_value(c, op->in[0]), *k = ref_value(c, op->in[1]);
+  const RefTensor *v = ref_value(c, op->in[2]);
+  Keys keys = {k->f, v->f, op->nin > 3 ? ref_value(c, op->in[3])->f : NULL};
+  keys.n = k->dim[0];
+  keys.kv_heads = k->dim[1];
+  keys.width = k->dim[2];
+  keys.v_width = v->dim[2];
+  attend(c, op, q, &keys, ref_result(c, op->out[0]));
+  return OK;
+}
