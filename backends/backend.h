@@ -30,6 +30,9 @@ typedef struct EmitRequest {
   void (*progress)(void *user, const char *stage, uint64_t done, uint64_t total);
   void *user;
   bool time_passes;
+  /* The runtime's relocatable object to link in place of the stored one (tests); NULL: stored. */
+  const uint8_t *runtime;
+  size_t runtime_size;
 } EmitRequest;
 
 typedef struct EmitResult {
@@ -49,10 +52,12 @@ typedef struct CpuTarget {
   const char *name;               /* --cpu NAME */
   uint32_t isa;                   /* INGOT_X86_64_.. of runtime/abi.h */
   const char *llvm_cpu, *llvm_features;
+  uint32_t vector_bytes;          /* of the machine's widest vectors */
   LowerTarget lower;
 } CpuTarget;
 const CpuTarget *cpu_target(const char *name); /* NULL when unknown */
 const CpuTarget *cpu_targets(size_t *n);
-const CpuTarget *cpu_target_native(void);      /* the widest level that this machine runs */
+const CpuTarget *cpu_target_native(void);      /* the widest level that this machine runs;
+                                                  NULL: none */
 
 #endif

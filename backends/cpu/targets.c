@@ -1,0 +1,71 @@
+/* ISA levels of the cpu backend: the rows of targets.def, and which of them this machine runs.
+ *
+ * The check reads CPUID and, since a feature bit says nothing about the operating system, XGETBV:
+ * AVX needs the ymm state enabled, AVX-512 the mask and zmm states too. The runtime does the same
+ * at the start of a compiled program; here it only decides what `--cpu native` means.
+ */
+#include "backends/backend.h"
+
+#include <string.h>
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+
+static const CpuTarget targets[] = {
+#define CPU_TARGET(name, isa, cpu, features, bytes, token, floats, groups, query, prefetch)        \
+  {name, isa, cpu, features, bytes, {name, token, floats, groups, query, prefetch}},
+#include "backends/cpu/targets.def"
+#undef CPU_TARGET
+};
+
+const CpuTarget *cpu_targets(size_t *n) {
+  *n = COUNT(targets);
+  return targets;
+}
+
+const CpuTarget *cpu_target(const char *name) {
+  for (size_t i = 0; i < COUNT(targets); i++)
+    if (!strcmp(targets[i].name, name)) return &targets[i];
+  return NULL;
+}
+
+#if defined(__x86_64__)
+enum { STATE_YMM = 0x6, STATE_ZMM = 0xe6 };
+
+static uint64_t enabled_states(void) {
+  uint32_t a, b, c, d;
+  if (!__get_cpuid(1, &a, &b, &c, &d) || !(c & bit_OSXSAVE)) return 0;
+  uint32_t lo, hi;
+  __asm__("xgetbv" : "=a"(lo), "=d"(hi) : "c"(0));
+  return (uint64_t)hi << 32 | lo;
+}
+
+/* The widest level, as INGOT_X86_64_..; -1: not even x86-64-v3. */
+static int machine_isa(void) {
+  uint32_t a, b, c, d, c1, b7, c7, cx;
+  uint64_t states = enabled_states();
+  if (!__get_cpuid(1, &a, &b, &c1, &d) || !__get_cpuid_count(7, 0, &a, &b7, &c7, &d)) return -1;
+  if (!__get_cpuid(0x80000001, &a, &b, &cx, &d)) return -1;
+  uint32_t need1 = bit_FMA | bit_MOVBE | bit_F16C | bit_AVX | bit_SSE4_2 | bit_POPCNT;
+  uint32_t need7 = bit_AVX2 | bit_BMI | bit_BMI2;
+  (void)c;
+  if ((states & STATE_YMM) != STATE_YMM || (c1 & need1) != need1 || (b7 & need7) != need7 ||
+      !(cx & bit_LZCNT))
+    return -1;
+  uint32_t need512 = bit_AVX512F | bit_AVX512BW | bit_AVX512CD | bit_AVX512DQ | bit_AVX512VL;
+  if ((states & STATE_ZMM) != STATE_ZMM || (b7 & need512) != need512) return INGOT_X86_64_V3;
+  return c7 & bit_AVX512VNNI ? INGOT_X86_64_V4_VNNI : INGOT_X86_64_V4;
+}
+#else
+static int machine_isa(void) {
+  return -1;
+}
+#endif
+
+const CpuTarget *cpu_target_native(void) {
+  int isa = machine_isa();
+  const CpuTarget *best = NULL;
+  for (size_t i = 0; i < COUNT(targets); i++)
+    if ((int)targets[i].isa <= isa) best = &targets[i];
+  return best;
+}
