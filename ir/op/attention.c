@@ -7,6 +7,7 @@
  * zeros. kv_append writes keys and values at positions P..P+S-1, where P is the module's symbol
  * `P`.
  */
+#include "ir/graph_impl.h"
 #include "ir/op/common.h"
 
 #include <math.h>
@@ -106,7 +107,9 @@ INFER(attention_kv) {
   TRY(check_groups(op, heads, width, state->kv_heads, state->head_dim, d, where));
   if (op->nin > 2) {
     DimId p = dim_find(dims, "P"), s = operand_type(g, op, 0)->dim[0];
-    TRY(need_vector(g, op, 2, p ? dim_op(dims, DIM_ADD, p, s) : s, d, where));
+    DimId keys = p ? dim_try_op(dims, DIM_ADD, p, s) : s;
+    if (!keys) return op_error(d, where, op, "P and the length are too large together");
+    TRY(need_vector(g, op, 2, keys, d, where));
   }
   same_type(g, op, out, nout);
   return OK;

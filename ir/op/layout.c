@@ -3,6 +3,7 @@
  * The values stay what they are (cast rounds them); everything is row-major. Axes may be negative,
  * as in numpy. A quantised constant that is an operand here counts as its f32 values.
  */
+#include "ir/graph_impl.h"
 #include "ir/op/common.h"
 
 #include <math.h>
@@ -92,7 +93,8 @@ static bool split_product(Dims *dims, const DimId *dim, int rank, uint64_t *lite
   for (int i = 0; i < rank; i++) {
     int64_t n;
     if (!dim_is_const(dims, dim[i], &n)) {
-      *other = *other ? dim_op(dims, DIM_MUL, *other, dim[i]) : dim[i];
+      *other = *other ? dim_try_op(dims, DIM_MUL, *other, dim[i]) : dim[i];
+      if (!*other) return false;
     } else if (!size_mul(*literal, (uint64_t)n, literal)) {
       return false;
     }
@@ -110,12 +112,12 @@ static Status open_dim(Dims *dims, uint64_t literal, DimId other, uint64_t rest,
                       (unsigned long long)literal, (unsigned long long)rest);
     *out = dim_const(dims, (int64_t)(literal / rest));
   } else if (literal % rest == 0) {
-    *out = dim_op(dims, DIM_MUL, other, dim_const(dims, (int64_t)(literal / rest)));
+    *out = dim_try_op(dims, DIM_MUL, other, dim_const(dims, (int64_t)(literal / rest)));
   } else {
-    DimId all = dim_op(dims, DIM_MUL, other, dim_const(dims, (int64_t)literal));
-    *out = dim_op(dims, DIM_DIV, all, dim_const(dims, (int64_t)rest));
+    DimId all = dim_try_op(dims, DIM_MUL, other, dim_const(dims, (int64_t)literal));
+    *out = all ? dim_try_op(dims, DIM_DIV, all, dim_const(dims, (int64_t)rest)) : 0;
   }
-  return OK;
+  return *out ? OK : op_error(d, where, op, "the shape is too large");
 }
 
 INFER(reshape) {
@@ -273,7 +275,8 @@ INFER(concat) {
     if (!same)
       return op_error(d, where, op, "operand %u does not match the first but for axis %d", i + 1,
                       axis);
-    out[0].dim[axis] = dim_op(g->module->dims, DIM_ADD, out[0].dim[axis], t->dim[axis]);
+    out[0].dim[axis] = dim_try_op(g->module->dims, DIM_ADD, out[0].dim[axis], t->dim[axis]);
+    if (!out[0].dim[axis]) return op_error(d, where, op, "the result is too large");
   }
   return OK;
 }

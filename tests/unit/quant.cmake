@@ -1,0 +1,1 @@
+ingot_unit_test(quant ir_quant ir_kernel ir_graph ir_base)

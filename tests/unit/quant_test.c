@@ -1,0 +1,339 @@
+/* Storage formats: block formulas, encoders, packing and the kernels that read the packed form.
+ *
+ * Three judges: the block formulas written once more here from the GGUF specification, bit by bit;
+ * hashes of what the public gguf package makes of one pseudo-random stream (quant_golden.py); and
+ * decode() itself, which the unpack_* kernels must equal exactly when run by kernel_eval.
+ */
+#include "ir/const_rows.h"
+#include "ir/quant.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+enum { QK = 32, COLS = 96, STREAM = 64 * QK };
+
+static const Storage FORMATS[] = {Q_f32, Q_f16, Q_bf16, Q_q4_0, Q_q4_1, Q_q5_0, Q_q5_1, Q_q8_0};
+
+static float next_float(uint32_t *state) {
+  *state ^= *state << 13;
+  *state ^= *state >> 17;
+  *state ^= *state << 5;
+  return (float)((int32_t)(*state >> 8) - (1 << 23)) / (float)(1 << 23);
+}
+
+static uint32_t hash(const void *data, size_t n) {
+  const uint8_t *p = data;
+  uint32_t h = 2166136261u;
+  for (size_t i = 0; i < n; i++) h = (h ^ p[i]) * 16777619u;
+  return h;
+}
+
+static void fill(float *x, size_t n, uint32_t seed) {
+  for (size_t i = 0; i < n; i++) x[i] = next_float(&seed);
+}
+
+/* ---- formulas ---- */
+
+static int bit(const uint8_t *p, int i) {
+  return p[i / 8] >> (i % 8) & 1;
+}
+
+static float half_at(const uint8_t *p) {
+  return f16_to_f32((uint16_t)(p[0] | p[1] << 8));
+}
+
+static int nibble(const uint8_t *qs, int k) {
+  return k < 16 ? qs[k] & 15 : qs[k - 16] >> 4;
+}
+
+/* Element k of a block, from the specification. */
+static float by_formula(Storage s, const uint8_t *p, int k) {
+  uint32_t word;
+  float f;
+  switch (s) {
+  case Q_f32: memcpy(&f, p, 4); return f;
+  case Q_f16: return half_at(p);
+  case Q_bf16:
+    word = (uint32_t)(p[0] | p[1] << 8) << 16;
+    memcpy(&f, &word, 4);
+    return f;
+  case Q_q4_0: return half_at(p) * (float)(nibble(p + 2, k) - 8);
+  case Q_q4_1: return half_at(p) * (float)nibble(p + 4, k) + half_at(p + 2);
+  case Q_q5_0: return half_at(p) * (float)(nibble(p + 6, k) + 16 * bit(p + 2, k) - 16);
+  case Q_q5_1: return half_at(p) * (float)(nibble(p + 8, k) + 16 * bit(p + 4, k)) + half_at(p + 2);
+  case Q_q8_0: return half_at(p) * (float)(int8_t)p[2 + k];
+  default: fail(); return 0;
+  }
+}
+
+/* Random block bytes with finite scales. */
+static void random_blocks(Storage s, uint8_t *p, size_t blocks, uint32_t seed) {
+  const QuantDef *q = quant_def(s);
+  for (size_t i = 0; i < blocks * q->block_bytes; i++)
+    p[i] = (uint8_t)(int)(next_float(&seed) * 512 + 1024);
+  for (size_t b = 0; b < blocks; b++) {
+    uint8_t *block = p + b * q->block_bytes;
+    if (q->block == 1) {
+      float x = next_float(&seed);
+      q->encode(&x, block, 1);
+      continue;
+    }
+    uint16_t scale = f32_to_f16(next_float(&seed)), min = f32_to_f16(next_float(&seed));
+    memcpy(block, &scale, 2);
+    if (s == Q_q4_1 || s == Q_q5_1) memcpy(block + 2, &min, 2);
+  }
+}
+
+static void decode_follows_the_formulas(void **state) {
+  (void)state;
+  static uint8_t raw[COLS * 34 + 1];
+  float x[COLS];
+  for (size_t f = 0; f < COUNT(FORMATS); f++) {
+    const QuantDef *q = quant_def(FORMATS[f]);
+    uint8_t *unaligned = raw + 1;
+    random_blocks(FORMATS[f], unaligned, COLS / q->block, 77 + (uint32_t)f);
+    q->decode(unaligned, x, COLS);
+    for (int i = 0; i < COLS; i++) {
+      const uint8_t *block = unaligned + (uint32_t)i / q->block * q->block_bytes;
+      float want = by_formula(FORMATS[f], block, i % (int)q->block);
+      assert_memory_equal(&x[i], &want, 4);
+    }
+  }
+}
+
+/* ---- encoders ---- */
+
+static void encoders_equal_the_public_ones(void **state) {
+  static const struct {
+    Storage storage;
+    uint32_t blocks, values;
+  } GOLDEN[] = {
+      {Q_f16, 0x1d38e7c6, 0x5f7bbe04},  {Q_bf16, 0x7e1454b4, 0x6decae24},
+      {Q_q4_0, 0xda7b7129, 0x9f5f647b}, {Q_q4_1, 0x8632d577, 0x45370a76},
+      {Q_q5_0, 0xd927253a, 0xb54491d3}, {Q_q5_1, 0x2a7afaaf, 0xb70da4ec},
+      {Q_q8_0, 0x31b00821, 0x6ab3c8f2},
+  };
+  static float x[STREAM];
+  static uint8_t blocks[STREAM * 4];
+  (void)state;
+  for (size_t i = 0; i < COUNT(GOLDEN); i++) {
+    const QuantDef *q = quant_def(GOLDEN[i].storage);
+    fill(x, STREAM, 2463534242u);
+    q->encode(x, blocks, STREAM);
+    assert_int_equal(hash(blocks, STREAM / q->block * q->block_bytes), GOLDEN[i].blocks);
+    q->decode(blocks, x, STREAM);
+    assert_int_equal(hash(x, sizeof x), GOLDEN[i].values);
+  }
+}
+
+/* Half a step of the format for |x| <= 1, with what the rounding of scale and minimum to f16 adds
+ * (2^-11 relative each). q4_0 and q5_0 clip the end opposite to the extreme by up to a whole step.
+ */
+static double error_bound(Storage s) {
+  switch (s) {
+  case Q_f32: return 0;
+  case Q_f16: return ldexp(1, -12);
+  case Q_bf16: return ldexp(1, -9);
+  case Q_q4_0: return 1.0 / 8 + 0.001;
+  case Q_q4_1: return 2.0 / 15 / 2 + 0.001;
+  case Q_q5_0: return 1.0 / 16 + 0.001;
+  case Q_q5_1: return 2.0 / 31 / 2 + 0.001;
+  default: return 1.0 / 127 / 2 + 0.0005;
+  }
+}
+
+static void encoding_is_near_and_idempotent(void **state) {
+  static float x[STREAM], y[STREAM];
+  static uint8_t once[STREAM * 4], twice[STREAM * 4];
+  (void)state;
+  for (size_t f = 0; f < COUNT(FORMATS); f++) {
+    const QuantDef *q = quant_def(FORMATS[f]);
+    fill(x, STREAM, 12345);
+    q->encode(x, once, STREAM);
+    q->decode(once, y, STREAM);
+    for (int i = 0; i < STREAM; i++) assert_true(fabs(x[i] - y[i]) <= error_bound(FORMATS[f]));
+    q->encode(y, twice, STREAM);
+    q->decode(twice, x, STREAM);
+    assert_memory_equal(x, y, sizeof x);
+  }
+}
+
+static void odd_blocks_encode_to_something_defined(void **state) {
+  (void)state;
+  for (size_t f = 0; f < COUNT(FORMATS); f++) {
+    const QuantDef *q = quant_def(FORMATS[f]);
+    float x[QK] = {0}, y[QK];
+    uint8_t blocks[QK * 4];
+    q->encode(x, blocks, QK);
+    q->decode(blocks, y, QK);
+    for (int i = 0; i < QK; i++) assert_true(y[i] == 0);
+    for (int i = 0; i < QK; i++) x[i] = -0.75f;
+    q->encode(x, blocks, QK);
+    q->decode(blocks, y, QK);
+    for (int i = 0; i < QK; i++) assert_true(fabsf(y[i] + 0.75f) < 0.001f);
+    x[3] = NAN;
+    x[5] = INFINITY;
+    q->encode(x, blocks, QK);
+  }
+}
+
+/* ---- packing and the kernels on packed blocks ---- */
+
+typedef struct Packed {
+  uint8_t rows[16][COLS * 4 + 1];
+  uint8_t bytes[16 * COLS * 4];
+  float values[16][COLS];
+  uint64_t size;
+} Packed;
+
+/* 16 rows of random blocks, of which the last five are padding. */
+static void pack_random(Storage s, Packed *p) {
+  const QuantDef *q = quant_def(s);
+  memset(p, 0, sizeof *p);
+  p->size = quant_packed_size(q, 11, COLS);
+  for (int k = 0; k < COLS; k += (int)q->packed_block) {
+    const void *at[16] = {NULL};
+    for (int r = 0; r < 11; r++) {
+      uint8_t *row = p->rows[r] + 1;
+      if (k == 0) random_blocks(s, row, COLS / q->block, 1000 + (uint32_t)r);
+      at[r] = row + (uint32_t)k / q->block * q->block_bytes;
+      if (k == 0) q->decode(row, p->values[r], COLS);
+    }
+    q->pack(at, p->bytes + (uint32_t)k / q->packed_block * q->packed_bytes);
+  }
+}
+
+static void run(Kernel *k, Packed *p, void *out, uint64_t bytes) {
+  Diag *d = diag_new();
+  KBuffer buffers[2] = {{p->bytes, p->size}, {out, bytes}};
+  if (kernel_verify(k, d) != OK || kernel_eval(k, buffers, NULL, 0, -1, d) != OK)
+    fail_msg("%s", diag_text(d));
+  diag_free(d);
+}
+
+/* A kernel over the packed blocks; the address of a block is given to `body`. */
+typedef void Body(KBuilder *b, const QuantDef *q, KAddr block, KVal out, KVal index);
+
+static Kernel *kernel_over(Arena *a, const QuantDef *q, KScalar element, Body *body) {
+  Kernel *k = kernel_new(a, "unpack", KC_map);
+  KBuilder b = kbuilder(k);
+  KVal w = k_buffer(&b, "w", K_i8), out = k_buffer(&b, "out", element);
+  KVal index = k_par(&b, "block", k_i64(&b, COLS / q->packed_block));
+  body(&b, q, k_at(k_addr(w), index, q->packed_bytes), out, index);
+  k_par_end(&b);
+  return k;
+}
+
+static void floats_body(KBuilder *b, const QuantDef *q, KAddr block, KVal out, KVal index) {
+  KVal v[QK];
+  q->unpack_floats(b, block, v);
+  for (uint32_t i = 0; i < q->packed_block; i++)
+    k_store(b, v[i], k_off(k_at(k_addr(out), index, q->packed_block * 16), i * 16));
+}
+
+static void one_body(KBuilder *b, const QuantDef *q, KAddr block, KVal out, KVal index) {
+  KVal zero = k_i64(b, 0);
+  KVal lane = k_for(b, "lane", zero, k_i64(b, 16), 1, 0, NULL);
+  KVal k = k_for(b, "k", zero, k_i64(b, q->packed_block), 1, 0, NULL);
+  KAddr to = k_at(k_at(k_at(k_addr(out), index, q->packed_block * 16), k, 16), lane, 1);
+  k_store(b, q->unpack_one(b, block, lane, k), to);
+  k_for_end(b, NULL);
+  k_for_end(b, NULL);
+}
+
+static void ints_body(KBuilder *b, const QuantDef *q, KAddr block, KVal out, KVal index) {
+  QuantInts ints;
+  KAddr to = k_at(k_addr(out), index, 10 * 16);
+  q->unpack_ints(b, block, &ints);
+  for (int j = 0; j < 8; j++) k_store(b, ints.code[j], k_off(to, 16 * j));
+  k_store(b, k_bits(b, ints.scale, K_i32), k_off(to, 16 * 8));
+  if (ints.min) k_store(b, k_bits(b, ints.min, K_i32), k_off(to, 16 * 9));
+  assert_int_equal(ints.zero != 0, ints.min == 0);
+}
+
+static void kernels_give_what_decode_gives(void **state) {
+  static Packed p;
+  static float out[COLS * 16];
+  Body *const bodies[] = {floats_body, one_body};
+  (void)state;
+  for (size_t f = 0; f < COUNT(FORMATS); f++) {
+    const QuantDef *q = quant_def(FORMATS[f]);
+    pack_random(FORMATS[f], &p);
+    for (size_t i = 0; i < COUNT(bodies); i++) {
+      Arena *a = arena_new();
+      memset(out, 0x7f, sizeof out);
+      run(kernel_over(a, q, K_f32, bodies[i]), &p, out, sizeof out);
+      for (int k = 0; k < COLS; k++)
+        for (int r = 0; r < 16; r++)
+          assert_memory_equal(&out[k * 16 + r], &p.values[r][k], 4); /* padding: exact +0 */
+      arena_free(a);
+    }
+  }
+}
+
+static void integers_give_what_decode_gives(void **state) {
+  static Packed p;
+  static const struct {
+    Storage storage;
+    int zero, top;
+  } CASES[] = {
+      {Q_q4_0, 8, 15}, {Q_q4_1, 0, 15}, {Q_q5_0, 16, 31}, {Q_q5_1, 0, 31}, {Q_q8_0, 128, 255}};
+  static int32_t out[COLS / QK * 160];
+  (void)state;
+  for (size_t c = 0; c < COUNT(CASES); c++) {
+    Arena *a = arena_new();
+    pack_random(CASES[c].storage, &p);
+    memset(out, 0, sizeof out);
+    run(kernel_over(a, quant_def(CASES[c].storage), K_i32, ints_body), &p, out, sizeof out);
+    for (int k = 0; k < COLS; k++) {
+      for (int r = 0; r < 16; r++) {
+        const int32_t *block = out + k / QK * 160;
+        int code = block[16 * (k % QK / 4) + r] >> (8 * (k % 4)) & 255;
+        float scale, min;
+        memcpy(&scale, &block[16 * 8 + r], 4);
+        memcpy(&min, &block[16 * 9 + r], 4);
+        assert_true(code <= CASES[c].top);
+        assert_true(p.values[r][k] == scale * (float)(code - CASES[c].zero) + min);
+      }
+    }
+    arena_free(a);
+  }
+}
+
+/* ---- sizes ---- */
+
+static void sizes_and_numbers(void **state) {
+  uint32_t block, bytes;
+  (void)state;
+  for (size_t f = 0; f < COUNT(FORMATS); f++) {
+    const QuantDef *q = quant_def(FORMATS[f]);
+    assert_true(quant_size(FORMATS[f], &block, &bytes));
+    assert_int_equal(block, q->block);
+    assert_int_equal(bytes, q->block_bytes);
+    assert_int_equal(quant_from_ggml((uint32_t)q->ggml_type), FORMATS[f]);
+    assert_string_equal(q->name, storage_name(FORMATS[f]));
+  }
+  assert_int_equal(quant_from_ggml(12), Q_q4_k);
+  assert_true(quant_size(Q_q4_k, &block, &bytes) && block == 256 && bytes == 144);
+  assert_null(quant_def(Q_q4_k));
+  assert_int_equal(quant_from_ggml(999), Q_plain);
+  assert_false(quant_size(Q_act_i16, &block, &bytes));
+  assert_int_equal(quant_packed_size(quant_def(Q_q4_1), 17, 72), 2 * 3 * 320);
+  assert_int_equal(quant_packed_size(quant_def(Q_f16), 16, 5), 5 * 32);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(decode_follows_the_formulas),
+      cmocka_unit_test(encoders_equal_the_public_ones),
+      cmocka_unit_test(encoding_is_near_and_idempotent),
+      cmocka_unit_test(odd_blocks_encode_to_something_defined),
+      cmocka_unit_test(kernels_give_what_decode_gives),
+      cmocka_unit_test(integers_give_what_decode_gives),
+      cmocka_unit_test(sizes_and_numbers),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
