@@ -39,4 +39,13 @@ const char **graph_value_names(const Graph *g, Arena *a);
 Status parse_dim(Lexer *l, Dims *d, DimId *out);
 Status parse_type(Lexer *l, Dims *d, Type *out);
 
+/* A parse under way. `names` holds the module's constants and states, see parse_graph. */
+typedef struct GraphParser {
+  Lexer l;
+  Module *m;
+  NameMap names; /* constant i: 2 * i + 1, state i: 2 * i + 2 */
+} GraphParser;
+/* From behind the word `graph` to its closing brace. */
+Status parse_graph(GraphParser *p);
+
 #endif

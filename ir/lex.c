@@ -255,6 +255,10 @@ Status lex_string(Lexer *l, const char *what, const char **out) {
   return take(l, LX_STRING, what, out);
 }
 
+Status lex_any_name(Lexer *l, const char *what, const char **out) {
+  return take(l, l->tok.kind == LX_STRING ? LX_STRING : LX_WORD, what, out);
+}
+
 Status lex_i64(Lexer *l, int64_t *out) {
   bool minus = lex_accept(l, "-");
   if (l->tok.kind != LX_INT) return lex_error(l, "expected an integer, got '%s'", token_text(l));
@@ -321,6 +325,14 @@ void buf_name(Buf *out, char sigil, const char *name) {
   buf_put(out, &sigil, 1);
   size_t n = name_length(name);
   if (n && !name[n])
+    buf_puts(out, name);
+  else
+    buf_quoted(out, name);
+}
+
+void buf_word(Buf *out, const char *name) {
+  size_t n = name_length(name);
+  if (n && !name[n] && is_word_start(name[0]))
     buf_puts(out, name);
   else
     buf_quoted(out, name);

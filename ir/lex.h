@@ -68,6 +68,9 @@ void buf_double(Buf *out, double x, bool single);
 void buf_quoted(Buf *out, const char *s);   /* "text" */
 /* sigil and name, quoted when the lexer would not read it as one name */
 void buf_name(Buf *out, char sigil, const char *name);
+/* A bare word, or "quoted" when the lexer would not read it as one; lex_any_name reads it back. */
+void buf_word(Buf *out, const char *name);
+Status lex_any_name(Lexer *l, const char *what, const char **out);
 
 /* ---- names to numbers ---- */
 
