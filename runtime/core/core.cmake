@@ -1,4 +1,3 @@
-list(APPEND RUNTIME_SOURCES
-  ${CMAKE_CURRENT_SOURCE_DIR}/core/json.c
-  ${CMAKE_CURRENT_SOURCE_DIR}/core/json_out.c
-  ${CMAKE_CURRENT_SOURCE_DIR}/core/utf8.c)
+foreach(file json json_out utf8 err threads cpus cpu exec session safetensors safetensors_write sampler io args start)
+  list(APPEND RUNTIME_SOURCES ${CMAKE_CURRENT_LIST_DIR}/${file}.c)
+endforeach()

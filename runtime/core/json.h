@@ -11,7 +11,15 @@
 #include <stddef.h>
 #include <stdint.h>
 
-typedef enum JsonKind { JS_NULL, JS_BOOL, JS_INT, JS_FLOAT, JS_STRING, JS_ARRAY, JS_OBJECT } JsonKind;
+typedef enum JsonKind {
+  JS_NULL,
+  JS_BOOL,
+  JS_INT,
+  JS_FLOAT,
+  JS_STRING,
+  JS_ARRAY,
+  JS_OBJECT
+} JsonKind;
 
 typedef struct Json Json;
 struct Json {
@@ -20,14 +28,25 @@ struct Json {
     bool boolean;
     int64_t integer;
     double number;
-    struct { const char *data; size_t size; } string;    /* UTF-8, may hold NUL */
-    struct { Json **item; size_t n; } array;
-    struct { struct { Json *key, *value; } *item; size_t n; } object; /* keys are strings */
+    struct {
+      const char *data;
+      size_t size;
+    } string; /* UTF-8, may hold NUL */
+    struct {
+      Json **item;
+      size_t n;
+    } array;
+    struct {
+      struct {
+        Json *key, *value;
+      } *item;
+      size_t n;
+    } object; /* keys are strings */
   } u;
 };
 
 typedef struct JsonPool JsonPool;
-JsonPool *json_pool_new(void);              /* NULL when memory is out */
+JsonPool *json_pool_new(void); /* NULL when memory is out */
 void json_pool_free(JsonPool *p);
 void *json_pool_alloc(JsonPool *p, size_t n); /* zeroed; NULL when memory is out */
 
@@ -36,7 +55,8 @@ void *json_pool_alloc(JsonPool *p, size_t n); /* zeroed; NULL when memory is out
 Json *json_parse(JsonPool *p, const char *text, size_t n, const char **error, size_t *at);
 Json *json_get(const Json *object, const char *key); /* NULL when absent or not an object */
 
-/* A growing output buffer of the runtime. `failed` is set when memory ran out; later puts do nothing. */
+/* A growing output buffer of the runtime. `failed` is set when memory ran out; later puts do
+ * nothing. */
 typedef struct Out {
   char *data;
   size_t size, cap;

@@ -1,0 +1,328 @@
+/* Execution of a compiled model; see exec.h.
+ *
+ * Memory is mapped anonymously and lazily zero: one arena (the largest any entry needs), one region
+ * for inputs and outputs (entries share it), one for each state. A bound launch fits one cache
+ * line. Every worker walks the same list; its part of a launch is the fixed range
+ * extent * worker / nworkers, which bits never depend on (doc/ir.md, order of additions).
+ */
+#include "runtime/core/exec.h"
+
+#include "runtime/core/cpu.h"
+#include "runtime/core/dtype.h"
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+enum { MAX_SCALARS = 32, IO_ALIGN = 64 };
+
+typedef struct Bound {
+  IngotKernelFn *fn;
+  void *const *buffers;
+  const uint32_t *scalars;
+  uint32_t nscalars, extent;
+  bool barrier;
+} Bound;
+
+typedef struct BoundEntry {
+  Bound *launch;
+  uint64_t *io; /* offsets in the region: inputs, then outputs */
+} BoundEntry;
+
+struct Exec {
+  const IngotModel *m;
+  const IngotLevel *level;
+  ThreadPool *pool;
+  int64_t *dim; /* value of each dim; symbols as set, the rest as of the last update */
+  BoundEntry *entry;
+  void **buffers;
+  uint8_t *arena, *io;
+  uint64_t arena_bytes, io_bytes;
+  uint8_t **state;
+  int running;
+};
+
+/* ---- dimensions ------------------------------------------------------------------------------ */
+
+static int64_t dim_value(const IngotDim *d, const int64_t *v) {
+  int64_t a = v[d->a], b = v[d->b];
+  switch (d->kind) {
+  case INGOT_DIM_CONST: return d->value;
+  case INGOT_DIM_ADD: return a + b;
+  case INGOT_DIM_SUB: return a - b;
+  case INGOT_DIM_MUL: return a * b;
+  case INGOT_DIM_DIV: return b > 0 ? a / b : 0;
+  case INGOT_DIM_CEILDIV: return b > 0 ? (a + b - 1) / b : 0;
+  default: return 0;
+  }
+}
+
+static void update_dims(const IngotModel *m, int64_t *v) {
+  for (uint32_t i = 1; i < m->ndims; i++)
+    if (m->dims[i].kind != INGOT_DIM_SYMBOL) v[i] = dim_value(&m->dims[i], v);
+}
+
+static void symbols_to(const IngotModel *m, int64_t *v, bool largest) {
+  for (uint32_t i = 1; i < m->ndims; i++)
+    if (m->dims[i].kind == INGOT_DIM_SYMBOL) v[i] = largest ? m->dims[i].hi : m->dims[i].lo;
+  update_dims(m, v);
+}
+
+int exec_symbol(const Exec *x, const char *name) {
+  for (uint32_t i = 1; i < x->m->ndims; i++) {
+    const IngotDim *d = &x->m->dims[i];
+    if (d->kind == INGOT_DIM_SYMBOL && d->name && strcmp(d->name, name) == 0) return (int)i;
+  }
+  return -1;
+}
+
+int exec_set(Exec *x, int symbol, int64_t value, Err *e) {
+  const IngotDim *d = &x->m->dims[symbol];
+  if (value < d->lo || value > d->hi)
+    return err_set(e, d->name, "%lld is out of range (expected %lld to %lld)", (long long)value,
+                   (long long)d->lo, (long long)d->hi);
+  x->dim[symbol] = value;
+  return 0;
+}
+
+int64_t exec_symbol_limit(const Exec *x, int symbol) {
+  return x->m->dims[symbol].hi;
+}
+
+int64_t exec_dim(const Exec *x, uint32_t dim) {
+  const IngotDim *d = &x->m->dims[dim];
+  if (d->kind == INGOT_DIM_SYMBOL) return x->dim[dim];
+  if (d->kind == INGOT_DIM_CONST) return d->value;
+  int64_t a = exec_dim(x, d->a), b = exec_dim(x, d->b);
+  IngotDim flat = *d;
+  flat.a = 0;
+  flat.b = 1;
+  return dim_value(&flat, (int64_t[]){a, b});
+}
+
+static int64_t elements(const int64_t *v, const IngotTensor *t) {
+  int64_t n = 1;
+  for (uint32_t i = 0; i < t->rank; i++) n *= v[t->dim[i]];
+  return n;
+}
+
+int64_t exec_elements(const Exec *x, const IngotTensor *t) {
+  int64_t n = 1;
+  for (uint32_t i = 0; i < t->rank; i++) n *= exec_dim(x, t->dim[i]);
+  return n;
+}
+
+/* ---- opening --------------------------------------------------------------------------------- */
+
+/* Zeroed lazily; reserved but not counted against the commit limit. NULL when impossible. */
+static void *map_memory(uint64_t bytes) {
+  void *p = mmap(NULL, bytes ? bytes : 1, PROT_READ | PROT_WRITE,
+                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  return p == MAP_FAILED ? NULL : p;
+}
+
+static int place_io(Exec *x, BoundEntry *b, const IngotEntry *entry, const int64_t *largest) {
+  uint32_t n = entry->ninputs + entry->noutputs;
+  uint64_t at = 0;
+  b->io = calloc(n ? n : 1, sizeof *b->io);
+  if (!b->io) return 1;
+  for (uint32_t i = 0; i < n; i++) {
+    const IngotTensor *t =
+        i < entry->ninputs ? &entry->inputs[i] : &entry->outputs[i - entry->ninputs];
+    b->io[i] = at;
+    at += (uint64_t)elements(largest, t) * dtype_size(t->dtype);
+    at = (at + IO_ALIGN - 1) / IO_ALIGN * IO_ALIGN;
+  }
+  if (at > x->io_bytes) x->io_bytes = at;
+  if (entry->arena_bytes > x->arena_bytes) x->arena_bytes = entry->arena_bytes;
+  return 0;
+}
+
+static void *resolve(const Exec *x, const BoundEntry *b, const IngotEntry *entry,
+                     const IngotArg *a) {
+  switch (a->space) {
+  case INGOT_ARENA: return x->arena + a->offset;
+  case INGOT_WEIGHT: return (void *)(uintptr_t)(x->m->weights + a->offset);
+  case INGOT_STATE: return x->state[a->index] + a->offset;
+  case INGOT_INPUT: return x->io + b->io[a->index] + a->offset;
+  case INGOT_OUTPUT: return x->io + b->io[entry->ninputs + a->index] + a->offset;
+  default: return NULL;
+  }
+}
+
+static bool arg_is_valid(const IngotModel *m, const IngotEntry *entry, const IngotArg *a) {
+  switch (a->space) {
+  case INGOT_ARENA: return a->offset <= entry->arena_bytes;
+  case INGOT_WEIGHT: return a->offset <= m->weight_bytes;
+  case INGOT_STATE: return a->index < m->nstates && a->offset <= m->states[a->index].bytes;
+  case INGOT_INPUT: return a->index < entry->ninputs;
+  case INGOT_OUTPUT: return a->index < entry->noutputs;
+  default: return false;
+  }
+}
+
+/* Resolves the launches of one entry; *next is the free part of x->buffers. */
+static int bind_entry(Exec *x, BoundEntry *b, const IngotEntry *entry, void ***next, Err *e) {
+  const IngotModel *m = x->m;
+  b->launch = calloc(entry->nlaunches ? entry->nlaunches : 1, sizeof *b->launch);
+  if (!b->launch) return err_no_memory(e, entry->name);
+  for (uint32_t i = 0; i < entry->nlaunches; i++) {
+    const IngotLaunch *l = &entry->launches[i];
+    if (l->kernel >= m->nkernels || l->nscalars > MAX_SCALARS || l->extent >= m->ndims)
+      return err_set(e, entry->name, "launch %u is malformed", i);
+    b->launch[i] = (Bound){.fn = x->level->kernels[l->kernel],
+                           .buffers = *next,
+                           .scalars = m->scalars + l->first_scalar,
+                           .nscalars = l->nscalars,
+                           .extent = l->extent,
+                           .barrier = l->barrier && i > 0};
+    for (uint32_t k = 0; k < l->nargs; k++) {
+      const IngotArg *a = &m->args[l->first_arg + k];
+      if (!arg_is_valid(m, entry, a))
+        return err_set(e, entry->name, "launch %u: argument %u is malformed", i, k);
+      *(*next)++ = resolve(x, b, entry, a);
+    }
+  }
+  return 0;
+}
+
+static int map_regions(Exec *x, Err *e) {
+  const IngotModel *m = x->m;
+  if (!(x->arena = map_memory(x->arena_bytes)) || !(x->io = map_memory(x->io_bytes)))
+    return err_no_memory(e, "arena");
+  for (uint32_t i = 0; i < m->nstates; i++) {
+    x->state[i] = map_memory(m->states[i].bytes);
+    if (!x->state[i])
+      return err_set(e, m->states[i].name, "can't reserve %llu bytes of memory",
+                     (unsigned long long)m->states[i].bytes);
+  }
+  return 0;
+}
+
+static int open_parts(Exec *x, const ExecOptions *o, Err *e) {
+  const IngotModel *m = x->m;
+  if (m->abi != INGOT_ABI)
+    return err_set(e, "model", "made for version %u of the runtime (expected %d)", m->abi,
+                   INGOT_ABI);
+  if (m->nentries == 0) return err_set(e, "model", "this program has no network to run");
+  if (cpu_choose(m, o->cpu, &x->level, e)) return 1;
+  uint64_t nbuffers = 1;
+  for (uint32_t i = 0; i < m->nentries; i++)
+    for (uint32_t k = 0; k < m->entries[i].nlaunches; k++)
+      nbuffers += m->entries[i].launches[k].nargs;
+  x->dim = calloc((size_t)m->ndims + 2, sizeof *x->dim);
+  x->entry = calloc(m->nentries, sizeof *x->entry);
+  x->state = calloc((size_t)m->nstates + 1, sizeof *x->state);
+  x->buffers = calloc(nbuffers, sizeof *x->buffers);
+  if (!x->dim || !x->entry || !x->state || !x->buffers) return err_no_memory(e, "model");
+  symbols_to(m, x->dim, true);
+  for (uint32_t i = 0; i < m->nentries; i++)
+    if (place_io(x, &x->entry[i], &m->entries[i], x->dim)) return err_no_memory(e, "model");
+  symbols_to(m, x->dim, false);
+  if (map_regions(x, e)) return 1;
+  void **next = x->buffers;
+  for (uint32_t i = 0; i < m->nentries; i++)
+    if (bind_entry(x, &x->entry[i], &m->entries[i], &next, e)) return 1;
+  return pool_open(o->threads ? o->threads : threads_default(), &x->pool, e);
+}
+
+int exec_open(const IngotModel *m, const ExecOptions *o, Exec **out, Err *e) {
+  *out = NULL;
+  Exec *x = calloc(1, sizeof *x);
+  if (!x) return err_no_memory(e, "model");
+  x->m = m;
+  if (open_parts(x, o, e)) {
+    exec_close(x);
+    return 1;
+  }
+  *out = x;
+  return 0;
+}
+
+void exec_close(Exec *x) {
+  if (!x) return;
+  pool_close(x->pool);
+  for (uint32_t i = 0; x->entry && i < x->m->nentries; i++) {
+    free(x->entry[i].launch);
+    free(x->entry[i].io);
+  }
+  for (uint32_t i = 0; x->state && i < x->m->nstates; i++)
+    if (x->state[i]) munmap(x->state[i], x->m->states[i].bytes ? x->m->states[i].bytes : 1);
+  if (x->arena) munmap(x->arena, x->arena_bytes ? x->arena_bytes : 1);
+  if (x->io) munmap(x->io, x->io_bytes ? x->io_bytes : 1);
+  free(x->dim);
+  free(x->entry);
+  free(x->state);
+  free(x->buffers);
+  free(x);
+}
+
+/* ---- looking up ------------------------------------------------------------------------------ */
+
+const IngotModel *exec_model(const Exec *x) {
+  return x->m;
+}
+
+const IngotLevel *exec_level(const Exec *x) {
+  return x->level;
+}
+
+ThreadPool *exec_pool(Exec *x) {
+  return x->pool;
+}
+
+int exec_entry(const Exec *x, const char *name) {
+  for (uint32_t i = 0; i < x->m->nentries; i++)
+    if (strcmp(x->m->entries[i].name, name) == 0) return (int)i;
+  return -1;
+}
+
+static int find_tensor(const IngotTensor *t, uint32_t n, const char *name) {
+  for (uint32_t i = 0; i < n; i++)
+    if (strcmp(t[i].name, name) == 0) return (int)i;
+  return -1;
+}
+
+int exec_input(const Exec *x, int entry, const char *name) {
+  const IngotEntry *en = &x->m->entries[entry];
+  return find_tensor(en->inputs, en->ninputs, name);
+}
+
+int exec_output(const Exec *x, int entry, const char *name) {
+  const IngotEntry *en = &x->m->entries[entry];
+  return find_tensor(en->outputs, en->noutputs, name);
+}
+
+void *exec_input_data(Exec *x, int entry, int input) {
+  return x->io + x->entry[entry].io[input];
+}
+
+void *exec_output_data(Exec *x, int entry, int output) {
+  return x->io + x->entry[entry].io[x->m->entries[entry].ninputs + (uint32_t)output];
+}
+
+/* ---- running --------------------------------------------------------------------------------- */
+
+static void run_worker(void *arg, unsigned worker, unsigned nworkers) {
+  Exec *x = arg;
+  const Bound *b = x->entry[x->running].launch;
+  const Bound *end = b + x->m->entries[x->running].nlaunches;
+  const int64_t *dim = x->dim;
+  int64_t scalars[MAX_SCALARS];
+  for (; b < end; b++) {
+    if (b->barrier) pool_barrier(x->pool, worker);
+    int64_t extent = dim[b->extent], lo = 0, hi = extent;
+    if (nworkers > 1) {
+      lo = extent * worker / nworkers;
+      hi = extent * (worker + 1) / nworkers;
+    }
+    if (lo >= hi) continue;
+    for (uint32_t k = 0; k < b->nscalars; k++) scalars[k] = dim[b->scalars[k]];
+    b->fn(b->buffers, scalars, lo, hi);
+  }
+}
+
+void exec_run(Exec *x, int entry) {
+  update_dims(x->m, x->dim);
+  x->running = entry;
+  pool_run(x->pool, run_worker, x);
+}

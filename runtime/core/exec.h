@@ -1,0 +1,46 @@
+/* Runs the entries of a model: dimensions, memory, bindings, launches.
+ *
+ * exec_open resolves every address once: arena, states, inputs and outputs have fixed places, so a
+ * run only computes the values of dimensions and walks the launch list on all threads. Nothing is
+ * allocated after exec_open.
+ */
+#ifndef INGOT_RUNTIME_EXEC_H
+#define INGOT_RUNTIME_EXEC_H
+
+#include "runtime/abi.h"
+#include "runtime/core/threads.h"
+
+typedef struct ExecOptions {
+  unsigned threads; /* 0: threads_default() */
+  const char *cpu;  /* ISA level by name, NULL: the best that runs here */
+} ExecOptions;
+
+typedef struct Exec Exec;
+
+int exec_open(const IngotModel *m, const ExecOptions *o, Exec **out, Err *e);
+void exec_close(Exec *x); /* NULL is fine */
+
+const IngotModel *exec_model(const Exec *x);
+const IngotLevel *exec_level(const Exec *x);
+ThreadPool *exec_pool(Exec *x);
+
+int exec_entry(const Exec *x, const char *name); /* index, -1: none */
+/* Index of an input or output of an entry by name, -1: none. */
+int exec_input(const Exec *x, int entry, const char *name);
+int exec_output(const Exec *x, int entry, const char *name);
+/* Its memory, valid until exec_close; entries share it, so read results before the next run. */
+void *exec_input_data(Exec *x, int entry, int input);
+void *exec_output_data(Exec *x, int entry, int output);
+
+/* Symbols by name; exec_set refuses values out of the declared range. */
+int exec_symbol(const Exec *x, const char *name); /* dim id, -1: none */
+int exec_set(Exec *x, int symbol, int64_t value, Err *e);
+/* Value of a dim under the symbols as they are set now. */
+int64_t exec_dim(const Exec *x, uint32_t dim);
+int64_t exec_symbol_limit(const Exec *x, int symbol); /* largest value allowed */
+/* Elements of a tensor now. */
+int64_t exec_elements(const Exec *x, const IngotTensor *t);
+
+void exec_run(Exec *x, int entry);
+
+#endif

@@ -1,0 +1,111 @@
+/* Streams by plain read and write: see io.h. The one mutable global of the program is the flag that
+ * the signal handler sets.
+ */
+#include "runtime/core/io.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+static volatile int interrupted;
+
+static void on_interrupt(int sig) {
+  (void)sig;
+  if (interrupted) _exit(130); /* the second Ctrl-C does not wait for anything */
+  interrupted = 1;
+}
+
+void io_setup(void) {
+  struct sigaction ignore = {.sa_handler = SIG_IGN}, stop = {.sa_handler = on_interrupt}, old;
+  sigaction(SIGPIPE, &ignore, NULL);
+  /* a shell starts background jobs with SIGINT ignored, and that must stay */
+  if (sigaction(SIGINT, NULL, &old) == 0 && old.sa_handler != SIG_IGN)
+    sigaction(SIGINT, &stop, NULL);
+}
+
+const volatile int *io_interrupted(void) {
+  return &interrupted;
+}
+
+void io_clear_interrupt(void) {
+  interrupted = 0;
+}
+
+void io_write(const char *data, size_t n) {
+  while (n > 0) {
+    ssize_t k = write(STDOUT_FILENO, data, n);
+    if (k < 0) {
+      if (errno == EINTR || errno == EAGAIN) continue;
+      if (errno == EPIPE || errno == EBADF) exit(0);
+      fprintf(stderr, "error: standard output: %s\n", strerror(errno));
+      exit(1);
+    }
+    data += k;
+    n -= (size_t)k;
+  }
+}
+
+void io_flush_out(Out *o) {
+  if (o->failed) {
+    fputs("error: out of memory\n", stderr);
+    exit(1);
+  }
+  io_write(o->data, o->size);
+  o->size = 0;
+}
+
+double io_seconds(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* Appends what one read gives. 1: something, 0: end or interrupted, -1: error. */
+static int read_more(Out *o, Err *e) {
+  char chunk[1 << 16];
+  ssize_t k = read(STDIN_FILENO, chunk, sizeof chunk);
+  if (k < 0 && errno == EINTR) return 0;
+  if (k < 0) return err_set(e, "standard input", "%s", strerror(errno)), -1;
+  out_put(o, chunk, (size_t)k);
+  if (o->failed) return err_no_memory(e, "standard input"), -1;
+  return k > 0;
+}
+
+int io_line(LineReader *r, Out *before, const char **line, size_t *n, Err *e) {
+  size_t scanned = r->at;
+  for (;;) {
+    char *from = r->buffer.data ? r->buffer.data + r->at : NULL;
+    char *end = r->buffer.size > scanned
+                    ? memchr(r->buffer.data + scanned, '\n', r->buffer.size - scanned)
+                    : NULL;
+    if (end || (r->eof && r->buffer.size > r->at)) {
+      *line = from;
+      *n = end ? (size_t)(end - from) : r->buffer.size - r->at;
+      r->at += *n + (end != NULL);
+      return 1;
+    }
+    if (r->eof) return 0;
+    if (r->at) { /* keep only the unfinished line */
+      memmove(r->buffer.data, r->buffer.data + r->at, r->buffer.size - r->at);
+      r->buffer.size -= r->at;
+      r->at = 0;
+    }
+    scanned = r->buffer.size;
+    if (before && before->size) io_flush_out(before);
+    int k = read_more(&r->buffer, e);
+    if (k < 0) return -1;
+    r->eof = k == 0;
+    if (interrupted) return 0;
+  }
+}
+
+int io_read_all(Out *o, Err *e) {
+  int k;
+  while ((k = read_more(o, e)) > 0) {
+  }
+  return k < 0;
+}

@@ -1,0 +1,37 @@
+/* Standard streams, clock and interruption of the produced program.
+ *
+ * Writing to stdout never returns an error: a closed pipe ends the process with 0 (the reader has
+ * what it wanted), a full disk with a message and 1.
+ */
+#ifndef INGOT_RUNTIME_IO_H
+#define INGOT_RUNTIME_IO_H
+
+#include "runtime/core/err.h"
+#include "runtime/core/json.h"
+#include <stdbool.h>
+#include <stddef.h>
+
+/* SIGPIPE off; SIGINT sets the flag below instead of killing, and interrupts a read. */
+void io_setup(void);
+/* Nonzero after Ctrl-C; tasks look at it between tokens and end with status 130. */
+const volatile int *io_interrupted(void);
+void io_clear_interrupt(void);
+
+void io_write(const char *data, size_t n);
+void io_flush_out(Out *o); /* writes and empties it; ends the process when it had failed */
+
+double io_seconds(void); /* monotonic */
+
+/* Lines of stdin, without the newline. Before it would block, pending output `before` is written.
+ */
+typedef struct LineReader {
+  Out buffer;
+  size_t at;
+  bool eof;
+} LineReader;
+/* 1: a line, 0: end of input (or interrupted), -1: error. The line lives until the next call. */
+int io_line(LineReader *r, Out *before, const char **line, size_t *n, Err *e);
+/* All of stdin. */
+int io_read_all(Out *o, Err *e);
+
+#endif

@@ -1,0 +1,34 @@
+/* Threads of the produced program: how many, and a pool that runs one function on all of them.
+ *
+ * The caller is worker 0. Workers meet at one reusable barrier, which spins for a bounded time and
+ * then sleeps on a futex; the bound adapts, so that too many threads for the cores cost little.
+ */
+#ifndef INGOT_RUNTIME_THREADS_H
+#define INGOT_RUNTIME_THREADS_H
+
+#include "runtime/core/err.h"
+#include <stdbool.h>
+#include <stdint.h>
+
+enum { THREADS_MAX = 512 };
+
+/* CPUs this process may use: affinity mask, cut by the cgroup's quota (v1 and v2; rounded down,
+ * at least 1, since a thread without quota only makes the others wait). */
+unsigned threads_default(void);
+/* Tests: the quota that stands below `root` (for /sys/fs/cgroup) for the cgroups listed in the
+ * text of /proc/self/cgroup; 0 = unlimited. */
+unsigned threads_quota(const char *root, const char *self_cgroup);
+
+typedef struct ThreadPool ThreadPool;
+typedef void PoolFn(void *arg, unsigned worker, unsigned nworkers);
+
+/* A pool of n workers, n - 1 of them new threads. */
+int pool_open(unsigned n, ThreadPool **out, Err *e);
+void pool_close(ThreadPool *p); /* NULL is fine */
+unsigned pool_size(const ThreadPool *p);
+/* Runs fn on all workers and returns when all are done. One caller at a time. */
+void pool_run(ThreadPool *p, PoolFn *fn, void *arg);
+/* Inside fn: waits until every worker is here. What they wrote before is visible after. */
+void pool_barrier(ThreadPool *p, unsigned worker);
+
+#endif
