@@ -3,8 +3,8 @@
  * Numerics follow Transformers: frequencies, angles and tables are f32 values, each step rounded
  * once; cos and sin are of the rounded angle. rope_freqs is for the kinds whose frequencies depend
  * on the length of the call; all others are constants that the architecture computes.
- *   dynamic:  base' = base * (factor * n / original - (factor - 1)) ^ (dim / (dim - 2)) with
- *             n = max(seq_len, original); freq_i = base' ^ (-2i / dim).
+ *   dynamic:  freq_i = base' ^ (-2i / dim), where base' = base up to seq_len = original and
+ *             base * (factor * seq_len / original - (factor - 1)) ^ (dim / (dim - 2)) beyond.
  *   longrope: freq_i = 1 / (list_i * base ^ (2i / dim)), list = row 0 (short) of operand 2, or
  *             row 1 (long) when seq_len > original.
  */
@@ -52,8 +52,8 @@ VERIFY(rope_freqs) {
 }
 
 static float dynamic_base(const Attrs_rope_freqs *a, int64_t seq_len) {
-  int64_t n = seq_len > a->original ? seq_len : a->original;
-  float stretch = (float)a->factor * (float)n / (float)a->original - (float)(a->factor - 1);
+  if (seq_len <= a->original) return (float)a->base;
+  float stretch = (float)a->factor * (float)seq_len / (float)a->original - (float)(a->factor - 1);
   return (float)a->base * powf(stretch, (float)((double)a->dim / (double)(a->dim - 2)));
 }
 
