@@ -151,15 +151,15 @@ static void deal(CodeRun *run) {
 /* Buffers that every launch of a kernel binds to packed weights. */
 static bool **constant_buffers(Arena *a, const KProgram *p) {
   bool **out = ARENA_ARRAY(a, bool *, p->nkernels);
-  for (uint32_t k = 0; k < p->nkernels; k++) {
-    out[k] = ARENA_ARRAY(a, bool, p->kernels[k]->nbuffers);
-    memset(out[k], 1, p->kernels[k]->nbuffers);
-  }
+  bool *launched = ARENA_ARRAY(a, bool, p->nkernels);
+  for (uint32_t k = 0; k < p->nkernels; k++) out[k] = ARENA_ARRAY(a, bool, p->kernels[k]->nbuffers);
   for (uint32_t e = 0; e < p->nentries; e++)
     for (uint32_t i = 0; i < p->entries[e].nlaunches; i++) {
       const KLaunch *l = &p->entries[e].launches[i];
+      bool first = !launched[l->kernel];
+      launched[l->kernel] = true;
       for (uint32_t b = 0; b < p->kernels[l->kernel]->nbuffers; b++)
-        if (l->bind[b].space != KS_weight) out[l->kernel][b] = false;
+        out[l->kernel][b] = l->bind[b].space == KS_weight && (first || out[l->kernel][b]);
     }
   return out;
 }

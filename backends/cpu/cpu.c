@@ -11,24 +11,13 @@
 #include "backends/cpu/model_data.h"
 #include "backends/cpu/output.h"
 #include "backends/cpu/program.h"
+#include "runtime/image.h"
 
 #include <stdio.h>
 
-#ifdef INGOT_HAVE_RUNTIME_IMAGE
-extern const unsigned char ingot_runtime_image[];
-extern const size_t ingot_runtime_image_size;
-#endif
-
-static Status stored_runtime(const EmitRequest *r, LinkInput *in, Diag *d) {
-  *in = (LinkInput){"runtime", r->runtime, r->runtime_size};
-  if (r->runtime) return OK;
-#ifdef INGOT_HAVE_RUNTIME_IMAGE
-  in->data = ingot_runtime_image;
-  in->size = ingot_runtime_image_size;
-  return OK;
-#else
-  return diag_error(d, r->out, "this ingot was built without the runtime of programs");
-#endif
+static LinkInput runtime_object(const EmitRequest *r) {
+  if (r->runtime) return (LinkInput){"runtime", r->runtime, r->runtime_size};
+  return (LinkInput){"runtime", ingot_runtime_image, ingot_runtime_image_size};
 }
 
 /* All objects of the model: the kernels' parts, then the tables. */
@@ -64,14 +53,12 @@ static void free_objects(Objects *o) {
 
 static Status emit_exe(const EmitRequest *r, Diag *d, EmitResult *out) {
   Objects o;
-  LinkInput runtime;
-  TRY(stored_runtime(r, &runtime, d));
   Output file;
   TRY(output_open(&file, r->out, d)); /* before the work, so that a bad path fails at once */
   Status s = make_objects(r, false, d, &o);
   if (s == OK) {
     if (r->progress) r->progress(r->user, "link", 0, 1);
-    o.input[o.n++] = runtime;
+    o.input[o.n++] = runtime_object(r);
     s = link_objects(LINK_PROGRAM, o.input, o.n, file.path, d);
     free_objects(&o);
   }

@@ -50,13 +50,15 @@ Status output_open(Output *o, const char *final, Diag *d) {
   if (!stat(final, &st) && S_ISDIR(st.st_mode))
     return diag_error(d, final, "is a folder (expected a file name); give another -o");
   o->folder = join(final, n, ".ingot-XXXXXX");
+  o->path = join(o->folder, n + strlen(".ingot-XXXXXX"), "/program");
   if (!mkdtemp(o->folder)) {
     int error = errno;
     mem_free(o->folder);
-    o->folder = NULL;
+    mem_free(o->path);
+    o->folder = o->path = NULL;
     return diag_error(d, final, "cannot be written: %s", strerror(error));
   }
-  o->path = join(o->folder, strlen(o->folder), "/program");
+  memcpy(o->path, o->folder, strlen(o->folder)); /* mkdtemp has filled in its name */
   mem_on_exhausted(output_abandon_all);
   pthread_mutex_lock(&lock);
   o->next = outputs;
