@@ -1,8 +1,8 @@
 /* Dimensions: interned integer expressions over named symbols.
  *
- * Every expression is brought to one form, so that equal ones get equal ids: sums are flattened to
- * terms with coefficients (like terms added, sorted, a constant last), products to a coefficient
- * and sorted factors, quotients are reduced by common factors (floor and ceiling allow both). The
+ * Every expression is brought to one form, so that equal ones get equal ids: a polynomial, its
+ * terms (coefficient and sorted factors) sorted, the number last; factors are symbols and
+ * quotients, and quotients are reduced by what divides both sides (floor and ceiling allow it). The
  * order within an expression follows names, not ids, so that text read back gives the same
  * expression. Ranges are interval arithmetic; whatever would leave 63 bits is refused.
  */
@@ -20,7 +20,8 @@ struct Dims {
   uint32_t nslots;
 };
 
-/* A sum of coefficient * id, plus `constant`; a product of `constant` and ids (coefficients 1). */
+/* A polynomial: the sum of coefficient * id, plus `constant`. Also a list of factors (ids alone).
+ */
 typedef struct Terms {
   int64_t constant;
   uint32_t n;
@@ -168,7 +169,7 @@ static DimId make(Dims *d, DimKind kind, DimId a, DimId b) {
   return intern(d, &e);
 }
 
-/* ---- sums ---- */
+/* ---- polynomials ---- */
 
 static bool add_term(Terms *t, DimId id, int64_t coefficient) {
   for (uint32_t i = 0; i < t->n; i++) {
@@ -181,36 +182,24 @@ static bool add_term(Terms *t, DimId id, int64_t coefficient) {
   return true;
 }
 
-/* Adds sign * id to the terms. */
-static bool flatten_sum(const Dims *d, DimId id, int64_t sign, Terms *t) {
+/* Adds factor * id to the terms. An interned expression is in normal form already. */
+static bool add_dim(const Dims *d, DimId id, int64_t factor, Terms *t) {
   const DimExpr *e = dim_get(d, id);
   int64_t c;
   switch (e->kind) {
   case DIM_CONST:
-    return apply(DIM_MUL, e->value, sign, &c) && apply(DIM_ADD, t->constant, c, &t->constant);
-  case DIM_ADD: return flatten_sum(d, e->a, sign, t) && flatten_sum(d, e->b, sign, t);
-  case DIM_SUB: return flatten_sum(d, e->a, sign, t) && flatten_sum(d, e->b, -sign, t);
+    return apply(DIM_MUL, e->value, factor, &c) && apply(DIM_ADD, t->constant, c, &t->constant);
+  case DIM_ADD: return add_dim(d, e->a, factor, t) && add_dim(d, e->b, factor, t);
+  case DIM_SUB:
+    return add_dim(d, e->a, factor, t) && apply(DIM_MUL, factor, -1, &c) && add_dim(d, e->b, c, t);
   case DIM_MUL:
-    if (dim_is_const(d, e->a, &c)) return apply(DIM_MUL, c, sign, &c) && add_term(t, e->b, c);
-    return add_term(t, id, sign);
-  default: return add_term(t, id, sign);
+    if (dim_is_const(d, e->a, &c)) return apply(DIM_MUL, c, factor, &c) && add_term(t, e->b, c);
+    return add_term(t, id, factor);
+  default: return add_term(t, id, factor);
   }
 }
 
-static void sort_terms(const Dims *d, Terms *t) {
-  for (uint32_t i = 1; i < t->n; i++) {
-    for (uint32_t j = i; j && compare(d, t->term[j - 1].id, t->term[j].id) > 0; j--) {
-      DimId id = t->term[j].id;
-      int64_t c = t->term[j].coefficient;
-      t->term[j] = t->term[j - 1];
-      t->term[j - 1].id = id;
-      t->term[j - 1].coefficient = c;
-    }
-  }
-}
-
-/* The sum of the terms of one sign, joined to `sum` (0: none yet) by +, or by - for negative ones.
- */
+/* The terms of one sign, joined to `sum` (0: none yet) by +, or by - for negative ones. */
 static bool join_terms(Dims *d, const Terms *t, bool negative, DimId *sum) {
   for (uint32_t i = 0; i < t->n; i++) {
     int64_t c = t->term[i].coefficient;
@@ -228,38 +217,73 @@ static bool join_terms(Dims *d, const Terms *t, bool negative, DimId *sum) {
   return true;
 }
 
-static DimId make_sum(Dims *d, DimKind kind, DimId a, DimId b) {
-  Terms t = {0};
-  if (!flatten_sum(d, a, 1, &t) || !flatten_sum(d, b, kind == DIM_ADD ? 1 : -1, &t)) return 0;
-  sort_terms(d, &t);
-  DimId sum = 0;
-  if (!join_terms(d, &t, false, &sum) || !join_terms(d, &t, true, &sum)) return 0;
-  if (!sum) return dim_const(d, t.constant);
-  if (t.constant == 0) return sum;
-  if (t.constant > 0 || t.constant == INT64_MIN)
-    return make(d, DIM_ADD, sum, dim_const(d, t.constant));
-  return make(d, DIM_SUB, sum, dim_const(d, -t.constant));
+static void sort_terms(const Dims *d, Terms *t) {
+  for (uint32_t i = 1; i < t->n; i++) {
+    for (uint32_t j = i; j && compare(d, t->term[j - 1].id, t->term[j].id) > 0; j--) {
+      Terms one = {.term[0] = t->term[j]};
+      t->term[j] = t->term[j - 1];
+      t->term[j - 1] = one.term[0];
+    }
+  }
 }
 
-/* ---- products and quotients ---- */
+/* The interned normal form; 0 on overflow. */
+static DimId join(Dims *d, Terms *t) {
+  DimId sum = 0;
+  sort_terms(d, t);
+  if (!join_terms(d, t, false, &sum) || !join_terms(d, t, true, &sum)) return 0;
+  if (!sum) return dim_const(d, t->constant);
+  if (t->constant == 0) return sum;
+  if (t->constant > 0 || t->constant == INT64_MIN)
+    return make(d, DIM_ADD, sum, dim_const(d, t->constant));
+  return make(d, DIM_SUB, sum, dim_const(d, -t->constant));
+}
 
-static bool flatten_product(const Dims *d, DimId id, Terms *t) {
+/* ---- monomials: sorted factors a*b*c without a number; id 0 stands for the empty one ---- */
+
+static bool add_factors(const Dims *d, DimId id, Terms *f) {
+  if (!id) return true;
   const DimExpr *e = dim_get(d, id);
-  if (e->kind == DIM_CONST) return apply(DIM_MUL, t->constant, e->value, &t->constant);
-  if (e->kind == DIM_MUL) return flatten_product(d, e->a, t) && flatten_product(d, e->b, t);
-  if (t->n == MAX_TERMS) return false;
-  t->term[t->n].id = id;
-  t->term[t->n++].coefficient = 1;
+  if (e->kind == DIM_MUL) return add_factors(d, e->a, f) && add_factors(d, e->b, f);
+  if (f->n == MAX_TERMS) return false;
+  f->term[f->n++].id = id;
   return true;
 }
 
-static DimId join_product(Dims *d, Terms *t) {
-  sort_terms(d, t);
-  if (t->constant == 0 || t->n == 0) return dim_const(d, t->constant);
-  DimId x = t->term[0].id;
-  for (uint32_t i = 1; x && i < t->n; i++) x = make(d, DIM_MUL, x, t->term[i].id);
-  return x && t->constant != 1 ? make(d, DIM_MUL, dim_const(d, t->constant), x) : x;
+static bool join_factors(Dims *d, Terms *f, DimId *out) {
+  sort_terms(d, f);
+  *out = f->n ? f->term[0].id : 0;
+  for (uint32_t i = 1; i < f->n && *out; i++) *out = make(d, DIM_MUL, *out, f->term[i].id);
+  return *out || !f->n;
 }
+
+/* Adds c * x * y to the terms. */
+static bool add_product(Dims *d, DimId x, DimId y, int64_t c, Terms *t) {
+  Terms f = {0};
+  DimId product;
+  if (!add_factors(d, x, &f) || !add_factors(d, y, &f) || !join_factors(d, &f, &product))
+    return false;
+  return product ? add_term(t, product, c) : apply(DIM_ADD, t->constant, c, &t->constant);
+}
+
+static DimId make_product(Dims *d, DimId a, DimId b) {
+  Terms x = {0}, y = {0}, t = {0};
+  int64_t c;
+  if (!add_dim(d, a, 1, &x) || !add_dim(d, b, 1, &y)) return 0;
+  if (x.n == MAX_TERMS || y.n == MAX_TERMS) return 0;
+  x.term[x.n].id = y.term[y.n].id = 0; /* the constants, as terms of the empty monomial */
+  x.term[x.n++].coefficient = x.constant;
+  y.term[y.n++].coefficient = y.constant;
+  for (uint32_t i = 0; i < x.n; i++) {
+    for (uint32_t j = 0; j < y.n; j++) {
+      if (!apply(DIM_MUL, x.term[i].coefficient, y.term[j].coefficient, &c)) return 0;
+      if (c && !add_product(d, x.term[i].id, y.term[j].id, c, &t)) return 0;
+    }
+  }
+  return join(d, &t);
+}
+
+/* ---- quotients ---- */
 
 static int64_t gcd(int64_t a, int64_t b) {
   while (b) {
@@ -270,31 +294,66 @@ static int64_t gcd(int64_t a, int64_t b) {
   return a < 0 ? -a : a;
 }
 
-/* Takes out what divides both: the coefficients' greatest common divisor and equal factors. */
-static void reduce(const Dims *d, Terms *x, Terms *y) {
-  if (x->constant != INT64_MIN && y->constant > 0) {
-    int64_t g = gcd(y->constant, x->constant);
-    x->constant /= g;
-    y->constant /= g;
+static int64_t content(const Terms *t, int64_t g) {
+  g = gcd(g, t->constant);
+  for (uint32_t i = 0; i < t->n; i++) g = gcd(g, t->term[i].coefficient);
+  return g;
+}
+
+static void divide(Terms *t, int64_t g) {
+  t->constant /= g;
+  for (uint32_t i = 0; i < t->n; i++) t->term[i].coefficient /= g;
+}
+
+/* Takes factor `f` once out of every term; false (and garbage in t) when a term lacks it. */
+static bool take_factor(Dims *d, Terms *t, DimId f) {
+  Terms old = *t;
+  if (t->constant) return false;
+  *t = (Terms){0};
+  for (uint32_t i = 0; i < old.n; i++) {
+    Terms fs = {0};
+    uint32_t k = 0;
+    DimId rest;
+    if (!add_factors(d, old.term[i].id, &fs)) return false;
+    while (k < fs.n && fs.term[k].id != f) k++;
+    if (k == fs.n) return false;
+    fs.term[k] = fs.term[--fs.n];
+    if (!join_factors(d, &fs, &rest)) return false;
+    if (!rest)
+      t->constant = old.term[i].coefficient;
+    else if (!add_term(t, rest, old.term[i].coefficient))
+      return false;
   }
-  for (uint32_t j = y->n; j-- > 0;) {
-    if (dim_get(d, y->term[j].id)->lo <= 0) continue;
-    for (uint32_t i = 0; i < x->n; i++) {
-      if (x->term[i].id != y->term[j].id) continue;
-      x->term[i] = x->term[--x->n];
-      y->term[j] = y->term[--y->n];
-      break;
-    }
+  return true;
+}
+
+/* Takes out of both what divides them: numbers and positive factors. Floor and ceiling allow it. */
+static void reduce(Dims *d, Terms *x, Terms *y) {
+  int64_t g = content(y, content(x, 0));
+  if (g > 1) {
+    divide(x, g);
+    divide(y, g);
+  }
+  if (y->n != 1) return;
+  Terms f = {0};
+  if (!add_factors(d, y->term[0].id, &f)) return;
+  for (uint32_t i = 0; i < f.n; i++) {
+    Terms p = *x, q = *y;
+    if (dim_get(d, f.term[i].id)->lo <= 0) continue;
+    if (!take_factor(d, &p, f.term[i].id) || !take_factor(d, &q, f.term[i].id)) continue;
+    *x = p;
+    *y = q;
   }
 }
 
 static DimId make_quotient(Dims *d, DimKind kind, DimId a, DimId b) {
-  Terms x = {.constant = 1}, y = {.constant = 1};
-  if (dim_get(d, b)->lo <= 0) return 0;
-  if (!flatten_product(d, a, &x) || !flatten_product(d, b, &y)) return 0;
-  reduce(d, &x, &y);
-  DimId top = join_product(d, &x), bottom = join_product(d, &y);
+  Terms x = {0}, y = {0};
   int64_t p, q, v;
+  if (dim_get(d, b)->lo <= 0) return 0;
+  if (a == b) return dim_const(d, 1);
+  if (!add_dim(d, a, 1, &x) || !add_dim(d, b, 1, &y)) return 0;
+  reduce(d, &x, &y);
+  DimId top = join(d, &x), bottom = join(d, &y);
   if (!top || !bottom) return 0;
   bool number = dim_is_const(d, bottom, &q);
   if (number && q == 1) return top;
@@ -303,12 +362,12 @@ static DimId make_quotient(Dims *d, DimKind kind, DimId a, DimId b) {
 }
 
 DimId dim_try_op(Dims *d, DimKind kind, DimId a, DimId b) {
-  Terms t = {.constant = 1};
+  Terms t = {0};
   switch (kind) {
   case DIM_ADD:
-  case DIM_SUB: return make_sum(d, kind, a, b);
-  case DIM_MUL:
-    return flatten_product(d, a, &t) && flatten_product(d, b, &t) ? join_product(d, &t) : 0;
+  case DIM_SUB:
+    return add_dim(d, a, 1, &t) && add_dim(d, b, kind == DIM_ADD ? 1 : -1, &t) ? join(d, &t) : 0;
+  case DIM_MUL: return make_product(d, a, b);
   case DIM_DIV:
   case DIM_CEILDIV: return make_quotient(d, kind, a, b);
   default: return 0;
@@ -340,7 +399,7 @@ static int strength(DimKind kind) {
 
 static void print_operand(const Dims *d, DimId id, int outer, Buf *out) {
   const DimExpr *e = dim_get(d, id);
-  bool parens = strength(e->kind) < outer || (e->kind == DIM_CONST && e->value < 0 && outer > 1);
+  bool parens = strength(e->kind) < outer || (e->kind == DIM_CONST && e->value < 0);
   if (parens) buf_puts(out, "(");
   dim_print(d, id, out);
   if (parens) buf_puts(out, ")");
@@ -355,8 +414,10 @@ void dim_print(const Dims *d, DimId id, Buf *out) {
   } else if (e->kind == DIM_SYMBOL) {
     buf_puts(out, e->name);
   } else {
-    print_operand(d, e->a, strength(e->kind), out);
+    DimKind left = dim_get(d, e->a)->kind, right = dim_get(d, e->b)->kind;
+    bool product = e->kind == DIM_MUL; /* a*(b*c) needs no parentheses, a quotient in it does */
+    print_operand(d, e->a, strength(e->kind) + (product && left != DIM_MUL), out);
     buf_puts(out, sign[e->kind]);
-    print_operand(d, e->b, strength(e->kind) + (e->kind != DIM_ADD && e->kind != DIM_MUL), out);
+    print_operand(d, e->b, strength(e->kind) + !(product && right == DIM_MUL), out);
   }
 }

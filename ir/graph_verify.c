@@ -95,7 +95,7 @@ static Status check_const(const Verifier *v, const ConstDef *c) {
   if (c->dense && c->type.storage != Q_plain)
     return diag_error(v->d, where, "G9: dense elements are plain, not %s",
                       storage_name(c->type.storage));
-  return check_parts(v, c, where);
+  return c->dense ? OK : check_parts(v, c, where);
 }
 
 static Status check_state(const Verifier *v, const StateDef *s) {

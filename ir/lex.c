@@ -169,7 +169,7 @@ void lex_next(Lexer *l) {
   l->tok = (Token){.line = l->line, .column = (uint32_t)(s - l->line_start) + 1};
   if (*s == 0) {
     l->tok.kind = LX_END;
-    l->tok.text = "";
+    l->tok.text = "the end of the text"; /* for messages */
   } else if (*s == '%' || *s == '@') {
     LexKind kind = *s == '%' ? LX_LOCAL : LX_GLOBAL;
     size_t n = name_length(s + 1);
@@ -223,17 +223,13 @@ bool lex_accept(Lexer *l, const char *s) {
   return true;
 }
 
-static const char *token_text(const Lexer *l) {
-  return l->tok.kind == LX_END ? "the end of the text" : l->tok.text;
-}
-
 Status lex_expect(Lexer *l, const char *s) {
   if (lex_accept(l, s)) return OK;
-  return lex_error(l, "expected '%s', got '%s'", s, token_text(l));
+  return lex_error(l, "expected '%s', got '%s'", s, l->tok.text);
 }
 
 static Status take(Lexer *l, LexKind kind, const char *what, const char **out) {
-  if (l->tok.kind != kind) return lex_error(l, "expected %s, got '%s'", what, token_text(l));
+  if (l->tok.kind != kind) return lex_error(l, "expected %s, got '%s'", what, l->tok.text);
   *out = l->tok.text;
   lex_next(l);
   return OK;
@@ -261,7 +257,7 @@ Status lex_any_name(Lexer *l, const char *what, const char **out) {
 
 Status lex_i64(Lexer *l, int64_t *out) {
   bool minus = lex_accept(l, "-");
-  if (l->tok.kind != LX_INT) return lex_error(l, "expected an integer, got '%s'", token_text(l));
+  if (l->tok.kind != LX_INT) return lex_error(l, "expected an integer, got '%s'", l->tok.text);
   uint64_t u = l->tok.i, limit = (uint64_t)INT64_MAX + minus;
   if (u > limit) return lex_error(l, "%s does not fit 64 bits with sign", l->tok.text);
   *out = minus ? (int64_t)(0 - u) : (int64_t)u;
@@ -277,7 +273,7 @@ Status lex_f64(Lexer *l, double *out) {
   else if (lex_is(l, "nan"))
     f = NAN;
   else if (l->tok.kind != LX_INT && l->tok.kind != LX_FLOAT)
-    return lex_error(l, "expected a number, got '%s'", token_text(l));
+    return lex_error(l, "expected a number, got '%s'", l->tok.text);
   *out = minus ? -f : f;
   lex_next(l);
   return OK;
@@ -293,6 +289,10 @@ void buf_double(Buf *out, double x, bool single) {
   }
   if (isinf(x)) {
     buf_puts(out, x < 0 ? "-inf" : "inf");
+    return;
+  }
+  if (x == rint(x) && fabs(x) < 1e9) {
+    buf_printf(out, "%.0f", x);
     return;
   }
   for (int digits = 1; digits <= 17; digits++) {

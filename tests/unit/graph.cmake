@@ -1,0 +1,1 @@
+ingot_unit_test(graph ir_graph)
