@@ -1,0 +1,51 @@
+/* Kernel to Kernel: exp, log, tanh, erf, sin, cos become arithmetic, so no backend sees them.
+ *
+ * Regions are rebuilt instruction by instruction, an expansion (passes/math) going where its op
+ * stood. Convention: the expansion's last instruction takes over the result of the op that it
+ * replaces, so nothing that reads it needs to change.
+ */
+#include "ir/kernel_impl.h"
+#include "passes/math/math.h"
+#include "passes/passes.h"
+
+typedef KVal Expansion(KBuilder *b, KVal x);
+
+static Expansion *expansion_of(KOpCode op) {
+  switch (op) {
+  case KOP_exp: return math_exp;
+  case KOP_log: return math_log;
+  case KOP_tanh: return math_tanh;
+  case KOP_erf: return math_erf;
+  case KOP_sin: return math_sin;
+  case KOP_cos: return math_cos;
+  default: return NULL;
+  }
+}
+
+static void expand_region(Kernel *k, KRegion *r) {
+  KRegion old = *r;
+  *r = (KRegion){0};
+  KBuilder b = kbuilder(k);
+  b.region = r;
+  for (uint32_t i = 0; i < old.n; i++) {
+    KInst *in = old.inst[i];
+    Expansion *expand = expansion_of(in->op);
+    if (!expand) {
+      kregion_push(k, r, in);
+      if (in->loop) {
+        expand_region(k, &in->loop->body);
+        expand_region(k, &in->loop->orelse);
+      }
+      continue;
+    }
+    KVal y = expand(&b, in->arg[0]);
+    KInst *last = r->inst[r->n - 1];
+    BUG_IF(last->result != y, "expansion of %s does not end in its result", kop_name(in->op));
+    last->result = in->result;
+    k->values[in->result].def = last;
+  }
+}
+
+void expand_math(Kernel *k) {
+  expand_region(k, &k->body);
+}

@@ -1,0 +1,85 @@
+/* Coefficients of passes/math: made by tools/math/minimax.py, which see; not edited by hand.
+ *
+ * Lowest power first. An error is the largest relative one of the function, before the rounding of
+ * the arithmetic.
+ */
+#ifndef INGOT_PASSES_MATH_COEFFICIENTS_H
+#define INGOT_PASSES_MATH_COEFFICIENTS_H
+
+/* (exp(r) - 1 - r) / r^2, |r| <= ln(2)/2; error 2^-28.2 */
+static const float exp_tail[] = {
+    0.49999994f,
+    0.166665167f,
+    0.0416681021f,
+    0.00836919248f,
+    0.00138389017f,
+};
+
+/* ln(2), in parts; the rest is 5.5e-14 */
+static const float ln2[] = {0.693145752f, 1.42860677e-06f};
+
+/* (log(1 + f) - f + f^2/2) / f^3, sqrt(1/2) <= 1 + f <= sqrt(2); error 2^-29.8 */
+static const float log_tail[] = {
+    0.333333135f,
+    -0.250000149f,
+    0.200020611f,
+    -0.166676268f,
+    0.142204404f,
+    -0.124132805f,
+    0.11889638f,
+    -0.116264611f,
+    0.0668018907f,
+};
+
+/* (tanh(x) - x) / x^3 in x^2, |x| <= 0.625; error 2^-27.7 */
+static const float tanh_tail[] = {
+    -0.333332807f,
+    0.133314058f,
+    -0.0537365153f,
+    0.0206281673f,
+    -0.00569229666f,
+};
+
+/* erf(x) / x - 1 in x^2, |x| <= 1; error 2^-29.4 */
+static const float erf_near[] = {
+    0.128379166f,
+    -0.37612626f,
+    0.112835787f,
+    -0.0268533472f,
+    0.0051871622f,
+    -0.00079978531f,
+    7.80690389e-05f,
+};
+
+/* log(1 - erf(x)), 1 <= x <= 4; error 2^-33.7 */
+static const float erf_far[] = {
+    0.000286845287f,
+    -1.13008964f,
+    -0.632084072f,
+    -0.10983257f,
+    0.0262859594f,
+    -0.00471899658f,
+    0.000591376564f,
+    -4.61088312e-05f,
+    1.69680811e-06f,
+};
+
+/* (sin(r) - r) / r^3 in r^2, |r| <= pi/4; error 2^-32.5 */
+static const float sin_tail[] = {
+    -0.166666672f,
+    0.0083333794f,
+    -0.000198530644f,
+    2.83251006e-06f,
+};
+
+/* (cos(r) - 1 + r^2/2) / r^4 in r^2, |r| <= pi/4; error 2^-30.7 */
+static const float cos_tail[] = {
+    0.0416666605f,
+    -0.0013888065f,
+    2.45177016e-05f,
+};
+
+/* pi/2, in parts; the rest is 1.1e-23 */
+static const float half_pi[] = {1.57079637f, -4.37113883e-08f, -1.71512451e-15f};
+
+#endif
