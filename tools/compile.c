@@ -1,0 +1,319 @@
+/* From a model to a program: see tools/compile.h. */
+#include "tools/compile.h"
+
+#include "backends/text/text_backend.h"
+#include "passes/pipeline.h"
+#include "tools/card.h"
+#include "tools/progress.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+
+static const char *const quant_names[] = {"none", "f16",  "bf16", "q4_0", "q4_1",
+                                          "q5_0", "q5_1", "q8_0", NULL};
+static const char *const act_names[] = {"i16", "i8", "f32", NULL};
+static const char *const kv_names[] = {"f16", "f32", NULL};
+static const char *const emit_names[] = {"exe", "lib",   "obj",    "llvm-ir",
+                                         "asm", "graph", "kernel", NULL};
+static const char *const task_names[] = {"generate", "tokenize", NULL};
+static const char *const backend_names[] = {"cpu", "null", NULL};
+
+#define FIELD(name) offsetof(CompileOptions, name)
+const Option compile_options[] = {
+    {"out", 'o', OPTION_STRING, FIELD(out), "OUT",
+     "the program to write (default: the model's name)", NULL},
+    {"task", 0, OPTION_CHOICE, FIELD(task), NULL,
+     "what the program does (default: what the model is for)", task_names},
+    {"quant", 0, OPTION_CHOICE, FIELD(quant), NULL,
+     "format of the weights (default: a GGUF's own, q8_0 for float models)", quant_names},
+    {"act", 0, OPTION_CHOICE, FIELD(act), NULL,
+     "how activations enter integer products (default: i16)", act_names},
+    {"kv", 0, OPTION_CHOICE, FIELD(kv), NULL,
+     "format of the KV cache (default: f16; f32 with --act f32)", kv_names},
+    {"cpu", 0, OPTION_STRING, FIELD(cpu), "LEVELS",
+     "native, all, or a comma-separated list of ISA levels (default: all)", NULL},
+    {"context", 0, OPTION_INT, FIELD(context), "N",
+     "positions of the KV cache (default: the model's limit)", NULL},
+    {"chunk", 0, OPTION_INT, FIELD(chunk), "N", "tokens of one prefill step (default: 512)", NULL},
+    {"backend", 0, OPTION_CHOICE, FIELD(backend), NULL, "(default: cpu)", backend_names},
+    {"emit", 0, OPTION_CHOICE, FIELD(emit), NULL, "what to write (default: exe)", emit_names},
+    {"verify", 0, OPTION_OPTIONAL, FIELD(verify), "BOUND",
+     "run the program against the reference evaluator; fail above BOUND (default: 0.01)", NULL},
+    {"dump", 0, OPTION_STRING, FIELD(dump), "PASS",
+     "print the graph after a pass ('all': after each)", NULL},
+    {"stop-after", 0, OPTION_STRING, FIELD(stop_after), "PASS",
+     "print the graph after a pass and stop", NULL},
+    {"start-from", 0, OPTION_STRING, FIELD(start_from), "PASS", "skip the passes before this one",
+     NULL},
+    {"verify-each", 0, OPTION_FLAG, FIELD(verify_each), NULL,
+     "check the graph's invariants after every pass", NULL},
+    {"time-passes", 0, OPTION_FLAG, FIELD(time_passes), NULL, "print how long each stage took",
+     NULL},
+    {"explain-fusion", 0, OPTION_FLAG, FIELD(explain), NULL, "print why ops were fused or not",
+     NULL},
+    {"json", 0, OPTION_FLAG, FIELD(json), NULL, "report as JSON on stdout", NULL},
+    {"quiet", 'q', OPTION_FLAG, FIELD(quiet), NULL, "no progress, no report", NULL},
+    {"verbose", 'v', OPTION_FLAG, FIELD(verbose), NULL, "say more", NULL},
+    {"fail-alloc", 0, OPTION_INT, FIELD(fail_alloc), "N", NULL, NULL},
+    {"fail-read", 0, OPTION_INT, FIELD(fail_read), "N", NULL, NULL},
+};
+const size_t compile_options_count = COUNT(compile_options);
+
+CompileOptions compile_defaults(void) {
+  return (CompileOptions){
+      .act = "i16", .cpu = "all", .backend = "cpu", .emit = "exe", .chunk = 512};
+}
+
+/* What one compile holds; released together. */
+typedef struct Job {
+  const CompileOptions *o;
+  Diag *d;
+  Model *model;
+  Module *module;
+  const CpuTarget **levels;
+  uint32_t nlevels, clevels;
+  KProgram **programs;
+  ProgramText text;
+  Progress progress;
+  Buf explain;
+} Job;
+
+static EmitKind emit_kind(const char *name) {
+  static const EmitKind kinds[] = {EMIT_EXE, EMIT_LIB, EMIT_OBJ, EMIT_LLVM_IR, EMIT_ASM};
+  for (size_t i = 0; i < COUNT(kinds); i++) {
+    if (strcmp(emit_names[i], name) == 0) return kinds[i];
+  }
+  return EMIT_KERNEL;
+}
+
+static Status add_level(Job *j, const CpuTarget *t) {
+  for (uint32_t i = 0; i < j->nlevels; i++) {
+    if (j->levels[i] == t) return OK;
+  }
+  *VEC_PUSH(j->levels, j->nlevels, j->clevels) = t;
+  return OK;
+}
+
+static int by_row(const void *a, const void *b) {
+  const CpuTarget *x = *(const CpuTarget *const *)a, *y = *(const CpuTarget *const *)b;
+  return (x > y) - (x < y);
+}
+
+/* --cpu: the levels in ascending order. */
+static Status choose_levels(Job *j) {
+  size_t n;
+  const CpuTarget *all = cpu_targets(&n);
+  const char *list = j->o->cpu;
+  while (*list) {
+    char name[64];
+    size_t length = strcspn(list, ",");
+    snprintf(name, sizeof name, "%.*s", (int)length, list);
+    list += length + (list[length] == ',');
+    if (strcmp(name, "all") == 0) {
+      for (size_t i = 0; i < n; i++) TRY(add_level(j, &all[i]));
+      continue;
+    }
+    const CpuTarget *t = strcmp(name, "native") == 0 ? cpu_target_native() : cpu_target(name);
+    if (!t) {
+      Buf known = {0};
+      for (size_t i = 0; i < n; i++) buf_printf(&known, "%s, ", all[i].name);
+      Status s = diag_error(j->d, "--cpu", "'%s' is not known (expected native, all, or of %s)",
+                            name, known.data);
+      buf_free(&known);
+      return s;
+    }
+    TRY(add_level(j, t));
+  }
+  if (!j->nlevels) return diag_error(j->d, "--cpu", "names no level");
+  qsort(j->levels, j->nlevels, sizeof *j->levels, by_row);
+  return OK;
+}
+
+static PassOptions pass_options(const Job *j) {
+  const CompileOptions *o = j->o;
+  PassOptions p = {.quant = Q_plain};
+  bool none = o->quant && strcmp(o->quant, "none") == 0;
+  if (o->quant && !none)
+    storage_parse(o->quant, &p.quant);
+  else if (!o->quant && j->model->format == FORMAT_HF)
+    p.quant = Q_q8_0;
+  p.quant_none = none;
+  p.act = strcmp(o->act, "i16") == 0 ? ACT_i16 : strcmp(o->act, "i8") == 0 ? ACT_i8 : ACT_f32;
+  return p;
+}
+
+static Status build_graphs(Job *j) {
+  const CompileOptions *o = j->o;
+  const char *kv = o->kv ? o->kv : strcmp(o->act, "f32") == 0 ? "f32" : "f16";
+  BuildOptions b = {.context = o->context, .chunk = o->chunk};
+  dtype_parse(kv, &b.kv);
+  return model_build(j->model, &b, j->d, &j->module);
+}
+
+static Status run_passes(Job *j, bool *stopped) {
+  const CompileOptions *o = j->o;
+  PassCtx c = {
+      .diag = j->d, .options = pass_options(j), .explain = o->explain ? &j->explain : NULL};
+  PipelineOptions p = {.dump = o->dump,
+                       .stop_after = o->stop_after,
+                       .start_from = o->start_from,
+                       .verify_each = o->verify_each,
+                       .time = o->time_passes,
+                       .report = stderr};
+  Status s = pipeline_run(j->module, &c, &p);
+  if (j->explain.data) fputs(j->explain.data, stderr);
+  *stopped = o->stop_after != NULL;
+  if (s == OK && *stopped) {
+    Buf text = {0};
+    module_print(j->module, &text);
+    fputs(text.data, stdout);
+    buf_free(&text);
+  }
+  return s;
+}
+
+static Status lower_levels(Job *j) {
+  PassCtx c = {.diag = j->d, .options = pass_options(j)};
+  j->programs = mem_alloc(j->nlevels * sizeof *j->programs);
+  for (uint32_t i = 0; i < j->nlevels; i++) {
+    progress_step(&j->progress, "lowering", 0, 0);
+    TRY(lower_module(j->module, &j->levels[i]->lower, &c, &j->programs[i]));
+  }
+  return OK;
+}
+
+static int64_t symbol_limit(const Module *m, const char *name) {
+  DimId id = dim_find(m->dims, name);
+  return id ? dim_get(m->dims, id)->hi : -1;
+}
+
+static void fill_generation(Job *j) {
+  const GenerationDefaults *g = &j->model->generation;
+  IngotGeneration *out = &j->text.generation;
+  *out = (IngotGeneration){.vocab = j->model->tokenizer.nvocab,
+                           .bos_id = g->bos_id,
+                           .eos_ids = g->eos_ids,
+                           .neos = g->neos,
+                           .temperature = g->temperature,
+                           .top_p = g->top_p,
+                           .min_p = g->min_p,
+                           .repetition_penalty = g->repetition_penalty,
+                           .top_k = g->top_k,
+                           .max_new_tokens = g->max_new_tokens,
+                           .do_sample = g->do_sample};
+  if (!j->module) return;
+  const Graph *decode = module_find_graph(j->module, "decode");
+  for (uint32_t i = 0; decode && i < decode->noutputs; i++) {
+    const Type *t = &graph_value(decode, decode->outputs[i])->type;
+    if (strcmp(decode->output_names[i], "logits") == 0)
+      dim_is_const(j->module->dims, t->dim[t->rank - 1], &out->vocab);
+  }
+  if (j->module->nstates) out->context = j->module->states[0].context;
+  out->chunk = symbol_limit(j->module, "S");
+  int64_t logits = symbol_limit(j->module, "T");
+  out->logits_chunk = logits > 0 ? logits : out->chunk;
+}
+
+static Status compile_text(Job *j, const char *task) {
+  Model *m = j->model;
+  j->text.name = m->card.name ? m->card.name : "model";
+  j->text.arch = m->arch ? m->arch : "";
+  j->text.task = task;
+  fill_generation(j);
+  if (m->tokenizer.model != TOK_NONE)
+    TRY(tokenizer_compile(&m->tokenizer, j->d, &j->text.tokenizer));
+  else if (strcmp(task, "tokenize") == 0)
+    return diag_error(j->d, m->path, "carries no tokenizer (expected tokenizer.json or a GGUF's)");
+  if (m->chat.source) TRY(chat_compile(&m->chat, j->d, &j->text.chat));
+  card_write(m, j->module, j->o, j->levels, j->nlevels, &j->text.card);
+  return OK;
+}
+
+static Status emit(Job *j, EmitResult *size) {
+  const CompileOptions *o = j->o;
+  EmitRequest r = {.module = j->module,
+                   .programs = j->programs,
+                   .levels = j->levels,
+                   .nlevels = j->module ? j->nlevels : 0,
+                   .text = &j->text,
+                   .kind = emit_kind(o->emit),
+                   .out = o->out,
+                   .progress = progress_step,
+                   .user = &j->progress,
+                   .time_passes = o->time_passes};
+  return backend_find(o->backend)->emit(&r, j->d, size);
+}
+
+/* Writes the graph as text where --emit graph wants it. */
+static Status emit_graph(Job *j) {
+  Buf text = {0};
+  module_print(j->module, &text);
+  FILE *f = j->o->out ? fopen(j->o->out, "w") : stdout;
+  bool good = f && fwrite(text.data, 1, text.size, f) == text.size;
+  if (f && f != stdout) good &= fclose(f) == 0;
+  buf_free(&text);
+  return good ? OK : diag_error(j->d, j->o->out ? j->o->out : "stdout", "cannot be written");
+}
+
+static Status verify(Job *j, CompileReport *report) {
+  const char *text = *j->o->verify ? j->o->verify : "0.01";
+  char *end;
+  double bound = strtod(text, &end);
+  if (*end || !(bound >= 0)) return diag_error(j->d, "--verify", "'%s' is not a bound", text);
+  TRY(verify_program(j->o->out, j->module, j->d, &report->verify_error));
+  if (report->verify_error <= bound) return OK;
+  remove(j->o->out);
+  return diag_error(j->d, "--verify",
+                    "differs from the reference by %.3g of the largest output (expected at "
+                    "most %.3g); the program was removed",
+                    report->verify_error, bound);
+}
+
+static Status run_job(Job *j, CompileReport *report) {
+  const CompileOptions *o = j->o;
+  bool text_only = o->task && strcmp(o->task, "tokenize") == 0, stopped = false;
+  unsigned what = MODEL_TEXT | MODEL_HASHES | (text_only ? 0 : MODEL_WEIGHTS);
+  progress_step(&j->progress, "reading", 0, 0);
+  TRY(model_open(o->model, what, j->d, &j->model));
+  TRY(choose_levels(j));
+  if (!text_only) {
+    TRY(build_graphs(j));
+    progress_step(&j->progress, "passes", 0, 0);
+    TRY(run_passes(j, &stopped));
+    if (stopped) return OK;
+    if (strcmp(o->emit, "graph") == 0) return emit_graph(j);
+    TRY(lower_levels(j));
+  }
+  TRY(compile_text(j, text_only ? "tokenize" : "generate"));
+  TRY(emit(j, &report->size));
+  return o->verify && !text_only && strcmp(o->emit, "exe") == 0 ? verify(j, report) : OK;
+}
+
+Status compile_model(const CompileOptions *options, Diag *d, CompileReport *out) {
+  Job j = {.o = options, .d = d};
+  double start = now_seconds();
+  *out = (CompileReport){.verify_error = -1};
+  mem_fail_after((uint64_t)options->fail_alloc);
+  file_fail_after((uint64_t)options->fail_read);
+  progress_init(&j.progress, options->quiet || options->json);
+  Status s = run_job(&j, out);
+  progress_end(&j.progress);
+  for (uint32_t i = 0; j.programs && i < j.nlevels; i++) {
+    if (j.programs[i]) arena_free(j.programs[i]->arena);
+  }
+  mem_free(j.programs);
+  mem_free(j.levels);
+  buf_free(&j.text.tokenizer);
+  buf_free(&j.text.chat);
+  buf_free(&j.text.card);
+  buf_free(&j.explain);
+  if (j.module) module_free(j.module);
+  model_close(j.model);
+  struct rusage usage;
+  getrusage(RUSAGE_SELF, &usage);
+  out->peak_mb = (double)usage.ru_maxrss / 1024;
+  out->seconds = now_seconds() - start;
+  return s;
+}
