@@ -12,10 +12,10 @@ KVal math_copysign(KBuilder *b, KVal x, KVal sign) {
   return k_bits(b, k_op2(b, KOP_or, magnitude, bit), K_f32);
 }
 
-/* near where |x| < border, else `far` with the sign of x; NaN stays. */
+/* near where |x| < border, else far, with the sign of x (of -0 too); NaN stays. */
 static KVal choose(KBuilder *b, KVal x, KVal a, double border, KVal near, KVal far) {
   KVal is_near = k_op2(b, KOP_lt, a, math_f32(b, x, border));
-  return math_keep_nan(b, x, k_select(b, is_near, near, math_copysign(b, far, x)));
+  return math_keep_nan(b, x, math_copysign(b, k_select(b, is_near, near, far), x));
 }
 
 KVal math_tanh(KBuilder *b, KVal x) {

@@ -1,1 +1,2 @@
 ingot_unit_test(kernel ir_kernel)
+ingot_unit_test(math passes_kernel)
