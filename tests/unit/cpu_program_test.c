@@ -182,6 +182,22 @@ static void test_text_program(void **state) {
   arena_free(a);
 }
 
+/* The runtime stored in ingot links with the tables and starts. */
+static void test_stored_runtime(void **state) {
+  (void)state;
+  Arena *a = arena_new();
+  Diag *d = diag_new();
+  ProgramText text = {.name = "words", .arch = "none", .task = "tokenize"};
+  char *app = in_folder(a, "stored");
+  EmitRequest r = {.text = &text, .kind = EMIT_EXE, .out = app};
+  EmitResult result;
+  if (backend_cpu.emit(&r, d, &result) != OK) fail_msg("%s", diag_text(d));
+  assert_int_equal(run("%s --help | grep -q words", app), 0);
+  assert_int_equal(run("strip %s && %s --help | grep -q words", app, app), 0);
+  diag_free(d);
+  arena_free(a);
+}
+
 static void test_dumps(void **state) {
   (void)state;
   Arena *a = arena_new();
@@ -274,9 +290,9 @@ static void test_out_of_memory(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_program),       cmocka_unit_test(test_text_program),
-      cmocka_unit_test(test_dumps),         cmocka_unit_test(test_failures),
-      cmocka_unit_test(test_out_of_memory),
+      cmocka_unit_test(test_program),        cmocka_unit_test(test_text_program),
+      cmocka_unit_test(test_stored_runtime), cmocka_unit_test(test_dumps),
+      cmocka_unit_test(test_failures),       cmocka_unit_test(test_out_of_memory),
   };
   return cmocka_run_group_tests(tests, setup, teardown);
 }
