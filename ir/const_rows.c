@@ -127,8 +127,10 @@ Status const_rows_open(const Module *m, uint32_t index, ConstRows *out, Diag *d)
   out->cols = product(dim, 1, def->type.rank);
   if (out->cols < 0 || out->rows < 0) return diag_error(d, def->name, "is too large");
   TRY(check_parts(m, out, dim, d));
-  if (def->type.storage != Q_plain) {
-    out->through = quant_def(def->type.storage);
+  /* A plain f16 or bf16 constant is kept in its type. */
+  const WeightView own = {.storage = def->type.storage, .dtype = def->type.dtype};
+  if (def->type.storage != Q_plain || def->type.dtype == DT_f16 || def->type.dtype == DT_bf16) {
+    out->through = view_def(&own);
     if (!out->through || !out->through->encode)
       return diag_error(d, def->name, "a constant cannot be kept as %s",
                         storage_name(def->type.storage));

@@ -4,6 +4,7 @@
 #include "ir/eval.h"
 #include "ir/kernel.h"
 #include "ir/op/common.h"
+#include "passes/passes.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -476,8 +477,10 @@ static size_t make_grid(float *x) {
 
 enum { GRID = 4096 };
 
-/* y[i] = op(x[i]) by the expression, with 16 lanes or with one. */
-static void run_expr(Bench *b, const Op *op, float *x, float *y, size_t n, uint8_t lanes) {
+/* y[i] = op(x[i]) by the expression, with 16 lanes or with one; exp and its kin by the C library or
+ * by our polynomials. */
+static void run_expr(Bench *b, const Op *op, float *x, float *y, size_t n, uint8_t lanes,
+                     bool polynomials) {
   Kernel *k = kernel_new(b->arena, "expr", KC_map);
   KBuilder kb = kbuilder(k);
   KVal in = k_buffer(&kb, "x", K_f32), out = k_buffer(&kb, "y", K_f32);
@@ -486,6 +489,7 @@ static void run_expr(Bench *b, const Op *op, float *x, float *y, size_t n, uint8
   KVal v = k_load(&kb, t, k_at(k_addr(in), i, lanes));
   k_store(&kb, op_info(op->code)->expr(&kb, op, &v), k_at(k_addr(out), i, lanes));
   k_par_end(&kb);
+  if (polynomials) expand_math(k);
   KBuffer buffers[] = {{x, n * 4}, {y, n * 4}};
   if (kernel_verify(k, b->diag) != OK || kernel_eval(k, buffers, NULL, 0, -1, b->diag) != OK)
     fail_msg("%s", diag_text(b->diag));
@@ -500,14 +504,17 @@ static void check_expr(const ExprCase *c, float *x, size_t n) {
   graph_output(b.graph, "y", op->out[0]);
   RefTensor in = {"a", DT_f32, 1, {(int64_t)n}, (int64_t)n, x, NULL}, *out;
   assert_int_equal(graph_eval(b.arena, b.graph, NULL, &in, 1, NULL, 0, &out, b.diag), OK);
-  run_expr(&b, op, x, y[0], n, 16);
-  run_expr(&b, op, x, y[1], n, 1);
-  assert_memory_equal(y[0], y[1], n * 4);
-  for (size_t i = 0; i < n; i++) {
-    double want = out[0].f[i], got = y[0][i];
-    bool same = got == want || (isnan(got) && isnan(want));
-    if (!same && !(fabs(got - want) <= c->relative * fabs(want) + c->absolute))
-      fail_msg("%s(%.9g) = %.9g (expected %.9g)", op_info(c->code)->name, x[i], got, want);
+  for (int polynomials = 0; polynomials < 2; polynomials++) {
+    run_expr(&b, op, x, y[0], n, 16, polynomials);
+    run_expr(&b, op, x, y[1], n, 1, polynomials);
+    assert_memory_equal(y[0], y[1], n * 4);
+    for (size_t i = 0; i < n; i++) {
+      double want = out[0].f[i], got = y[0][i];
+      bool same = got == want || (isnan(got) && isnan(want));
+      if (!same && !(fabs(got - want) <= c->relative * fabs(want) + c->absolute))
+        fail_msg("%s(%.9g) = %.9g (expected %.9g; polynomials %d)", op_info(c->code)->name, x[i],
+                 got, want, polynomials);
+    }
   }
   bench_free(&b);
 }

@@ -1,0 +1,174 @@
+/* The table of one-op (and few-op) modules that lowering is judged by.
+ *
+ * CASE(name, tolerance, runs, declarations, inputs, outputs, body): `runs` are the values of S, one
+ * after the other; P is the sum of those before (it counts only where there is a cache or a mask).
+ * Sizes are odd on purpose: widths that are no multiple of 16 or 32, one row, many rows.
+ *
+ * Tolerances are relative to the largest magnitude of an output. EXACT: no arithmetic, or one f32
+ * operation that both sides round alike. POINT: element-wise f32 steps and our polynomials for exp,
+ * tanh and erf, a few 2^-24 each. SUM: contractions and sums of up to 300 terms in f32, whose error
+ * is below terms * 2^-24 times the largest partial sum, in practice a tenth of it. Activation
+ * formats need nothing extra: both sides quantise the same f32 values by the same f32 formula.
+ */
+#define EXACT 0
+#define POINT 2e-6
+#define SUM 4e-6
+
+#define RUNS(...) {__VA_ARGS__, 0}
+#define X72 "%x: tensor<Sx72 x f32>"
+#define UNARY(op)                                                                                  \
+  CASE(#op, POINT, RUNS(1, 5), "", X72, "y: %y", "%y = " #op " %x\n")
+
+UNARY(neg)
+UNARY(abs)
+UNARY(exp)
+UNARY(square)
+UNARY(sigmoid)
+UNARY(tanh)
+UNARY(erf)
+UNARY(sin)
+UNARY(cos)
+UNARY(relu)
+UNARY(relu2)
+UNARY(silu)
+UNARY(gelu)
+UNARY(gelu_tanh)
+UNARY(gelu_quick)
+UNARY(softplus)
+UNARY(mish)
+UNARY(laplace)
+UNARY(hardswish)
+CASE("leaky_relu", POINT, RUNS(3), "", X72, "y: %y", "%y = leaky_relu %x {alpha = 0.01}\n")
+CASE("clip", EXACT, RUNS(3), "", X72, "y: %y", "%y = clip %x {lo = -0.5, hi = 0.25}\n")
+CASE("elu", POINT, RUNS(3), "", X72, "y: %y", "%y = elu %x {alpha = 1.5}\n")
+CASE("log, sqrt, reciprocal", POINT, RUNS(2), "", X72, "a: %a, b: %b, c: %c",
+     "%p = exp %x\n %a = log %p\n %b = sqrt %p\n %c = reciprocal %p\n")
+CASE("one element", POINT, RUNS(1), "", "%x: tensor<1 x f32>", "y: %y", "%y = silu %x\n")
+CASE("a wide row", POINT, RUNS(1), "", "%x: tensor<Sx5001 x f32>", "y: %y", "%y = gelu %x\n")
+CASE("rank 4", POINT, RUNS(2), "", "%x: tensor<2xSx3x7 x f32>", "y: %y", "%y = silu %x\n")
+
+CASE("add, same shapes", EXACT, RUNS(1, 4), "", X72 ", %z: tensor<Sx72 x f32>", "y: %y",
+     "%y = add %x, %z\n")
+CASE("sub, row vector", EXACT, RUNS(4), "", X72 ", %z: tensor<72 x f32>", "y: %y",
+     "%y = sub %x, %z\n")
+CASE("mul, column", EXACT, RUNS(4), "", X72 ", %z: tensor<Sx1 x f32>", "y: %y",
+     "%y = mul %x, %z\n")
+CASE("div, scalar", EXACT, RUNS(4), "", X72 ", %z: tensor<1 x f32>", "y: %y", "%y = div %x, %z\n")
+CASE("outer product", EXACT, RUNS(5), "", "%x: tensor<Sx1 x f32>, %z: tensor<1x19 x f32>", "y: %y",
+     "%y = mul %x, %z\n")
+CASE("min and max in the middle", EXACT, RUNS(3), "",
+     "%x: tensor<Sx3x5 x f32>, %z: tensor<3x1 x f32>", "a: %a, b: %b",
+     "%a = min %x, %z\n %b = max %x, %z\n")
+CASE("a chain with several readers", POINT, RUNS(1, 6), "", X72 ", %z: tensor<Sx72 x f32>",
+     "a: %a, c: %c", "%a = add %x, %z\n %b = silu %a\n %c = mul %b, %z\n")
+CASE("a constant operand", EXACT, RUNS(3), "const %w : tensor<72 x f32> = weight \"w\"\n", X72,
+     "y: %y", "%y = mul %x, %w\n")
+
+CASE("reshape", EXACT, RUNS(1, 3), "", X72, "y: %y",
+     "%a = reshape %x {shape = [-1, 3, 24]}\n %y = neg %a\n")
+CASE("reshape to an output", EXACT, RUNS(3), "", X72, "y: %y",
+     "%y = reshape %x {shape = [-1, 24]}\n")
+CASE("transpose", EXACT, RUNS(1, 5), "", "%x: tensor<Sx3x7 x f32>", "y: %y",
+     "%y = transpose %x {perm = [1, 0, 2]}\n")
+CASE("transpose, last axis moved", EXACT, RUNS(5), "", "%x: tensor<4x3x7 x f32>", "y: %y",
+     "%a = transpose %x {perm = [2, 0, 1]}\n %y = neg %a\n")
+CASE("split on columns", EXACT, RUNS(1, 4), "", "%x: tensor<Sx60 x f32>", "a: %a, d: %d",
+     "%a, %b, %c = split %x {axis = -1, sizes = [36, 12, 12]}\n %d = add %b, %c\n")
+CASE("concat on columns", EXACT, RUNS(1, 4), "", "%x: tensor<Sx5 x f32>, %z: tensor<Sx9 x f32>",
+     "y: %y", "%y = concat %x, %z, %x {axis = 1}\n")
+CASE("concat on rows", EXACT, RUNS(4), "", "%x: tensor<Sx5 x f32>, %z: tensor<3x5 x f32>", "y: %y",
+     "%a = neg %z\n %y = concat %x, %a {axis = 0}\n")
+CASE("the last row", EXACT, RUNS(1, 6), "", X72, "y: %y",
+     "%a = slice %x {axis = 0, start = -1, size = 1}\n %y = neg %a\n")
+CASE("columns in the middle", EXACT, RUNS(4), "", X72, "y: %y",
+     "%y = slice %x {axis = 1, start = 7, size = 21}\n")
+
+CASE("rmsnorm", SUM, RUNS(1, 5), "const %w : tensor<72 x f32> = weight \"w\"\n", X72, "y: %y",
+     "%y = rmsnorm %x, %w {eps = 1e-05}\n")
+CASE("rmsnorm without weight", SUM, RUNS(2), "", "%x: tensor<Sx37 x f32>", "y: %y",
+     "%y = rmsnorm %x {eps = 1e-06}\n")
+CASE("layernorm", SUM, RUNS(1, 5),
+     "const %w : tensor<72 x f32> = weight \"w\"\n const %b : tensor<72 x f32> = weight \"b\"\n", X72,
+     "y: %y", "%y = layernorm %x, %w, %b {eps = 1e-05}\n")
+CASE("layernorm without bias", SUM, RUNS(2), "const %w : tensor<37 x f32> = weight \"w\"\n",
+     "%x: tensor<Sx37 x f32>", "y: %y", "%y = layernorm %x, %w {eps = 1e-05}\n")
+CASE("norm of a sum, both read", SUM, RUNS(1, 5), "const %w : tensor<72 x f32> = weight \"w\"\n",
+     X72 ", %z: tensor<Sx72 x f32>", "a: %a, y: %y",
+     "%a = add %x, %z\n %y = rmsnorm %a, %w {eps = 1e-05}\n")
+CASE("softmax", SUM, RUNS(1, 5), "", "%x: tensor<Sx131 x f32>", "y: %y", "%y = softmax %x\n")
+CASE("argmax", EXACT, RUNS(1, 5), "", "%x: tensor<Sx131 x f32>", "y: %y", "%y = argmax %x\n")
+CASE("argmax of few", EXACT, RUNS(5), "", "%x: tensor<Sx3 x f32>", "y: %y", "%y = argmax %x\n")
+CASE("reduce_sum", SUM, RUNS(1, 5), "", "%x: tensor<Sx131 x f32>", "y: %y", "%y = reduce_sum %x\n")
+
+CASE("matmul", SUM, RUNS(1, 7), "", "%x: tensor<Sx37 x f32>, %z: tensor<37x21 x f32>", "y: %y",
+     "%y = matmul %x, %z\n")
+CASE("matmul in batches", SUM, RUNS(3), "",
+     "%x: tensor<4xSx9 x f32>, %z: tensor<4x9x18 x f32>", "y: %y", "%y = matmul %x, %z\n")
+CASE("matmul, broadcast", SUM, RUNS(3), "", "%x: tensor<4xSx9 x f32>, %z: tensor<9x18 x f32>",
+     "y: %y", "%y = matmul %x, %z\n")
+
+CASE("rope_table", 2e-6, RUNS(1, 5), "const %f : tensor<5 x f32> = dense [1, 0.3, 0.1, 0.03, 0.01]\n",
+     "%pos: tensor<S x i32>", "c: %c, s: %s", "%c, %s = rope_table %pos, %f {scale = 1.25}\n")
+CASE("rope_freqs, dynamic, short", POINT, RUNS(1), "", "%seq_len: tensor<1 x i32>", "y: %y",
+     "%y = rope_freqs %seq_len {kind = dynamic, base = 10000, dim = 24, factor = 2, original = 32}\n")
+CASE("rope_freqs, dynamic, long", POINT, RUNS(40, 1), "", "%seq_len: tensor<1 x i32>, " X72,
+     "y: %y, z: %z",
+     "%y = rope_freqs %seq_len {kind = dynamic, base = 10000, dim = 24, factor = 2, original = 32}\n"
+     "%z = neg %x\n")
+#define TABLES                                                                                     \
+  "%c, %s = rope_table %pos, %f {scale = 1}\n %x3 = reshape %x {shape = [-1, 3, 24]}\n"
+CASE("rope, halves", POINT, RUNS(1, 5),
+     "const %f : tensor<12 x f32> = dense [1, .9, .8, .7, .6, .5, .4, .3, .2, .1, .05, .02]\n",
+     "%pos: tensor<S x i32>, " X72, "y: %y", TABLES "%y = rope %x3, %c, %s\n")
+CASE("rope, pairs, part of the head", POINT, RUNS(1, 5),
+     "const %f : tensor<5 x f32> = dense [1, 0.3, 0.1, 0.03, 0.01]\n", "%pos: tensor<S x i32>, " X72,
+     "y: %y", TABLES "%y = rope %x3, %c, %s {mode = pairs}\n")
+
+#define QKV "%q: tensor<Sx6x24 x f32>, %k: tensor<Sx2x24 x f32>, %v: tensor<Sx2x24 x f32>"
+#define CACHE(type)                                                                                \
+  "state %kv : cache<slots=1, context=64, kv_heads=2, head_dim=24, " type ">\n"
+#define ATTEND(rest) "%c = kv_append %kv, %k, %v\n %y = attention_kv %q, %c" rest "\n"
+CASE("attention_kv", SUM, RUNS(1, 5, 1, 17, 1), CACHE("f32"), QKV, "y: %y",
+     ATTEND(" {scale = 0.204, causal = true}"))
+CASE("attention_kv, f16", SUM, RUNS(7, 1, 3), CACHE("f16"), QKV, "y: %y",
+     ATTEND(" {scale = 0.204, causal = true}"))
+CASE("attention_kv, window", SUM, RUNS(9, 1, 3), CACHE("f32"), QKV, "y: %y",
+     ATTEND(" {scale = 0.204, causal = true, window = 4}"))
+CASE("attention_kv, softcap", SUM, RUNS(9, 1), CACHE("f32"), QKV, "y: %y",
+     ATTEND(" {scale = 2, causal = true, softcap = 1.5}"))
+CASE("attention_kv, mask", SUM, RUNS(9, 3, 1), CACHE("f32"), QKV ", %mask: tensor<(P+S) x f32>",
+     "y: %y", ATTEND(", %mask {scale = 0.204, causal = true}"))
+CASE("attention_kv, heads of 20", SUM, RUNS(5, 1),
+     "state %kv : cache<slots=1, context=50, kv_heads=3, head_dim=20, f32>\n",
+     "%q: tensor<Sx3x20 x f32>, %k: tensor<Sx3x20 x f32>, %v: tensor<Sx3x20 x f32>", "y: %y",
+     ATTEND(" {scale = 0.2236, causal = true}"))
+CASE("attention", SUM, RUNS(1, 9), "", QKV, "y: %y",
+     "%y = attention %q, %k, %v {scale = 0.204, causal = true}\n")
+CASE("attention, both ways, masked", SUM, RUNS(9), "", QKV ", %hide: tensor<S x f32>", "y: %y",
+     "%y = attention %q, %k, %v, %hide {scale = 0.204}\n")
+
+CASE("norm, linear, gate, down, add", 1e-5, RUNS(1, 5),
+     "const %g : tensor<72 x f32> = weight \"g\"\n"
+     "const %up : tensor<100x72 x f32 : q8_0> = weight \"up\"\n"
+     "const %gate : tensor<100x72 x f32 : q4_1> = weight \"gate\"\n"
+     "const %down : tensor<72x100 x f32 : q5_0> = weight \"down\"\n",
+     X72, "y: %y",
+     "%n = rmsnorm %x, %g {eps = 1e-05}\n %a = linear %n, %gate\n %b = linear %n, %up\n"
+     "%c = silu %a\n %d = mul %c, %b\n %e = linear %d, %down\n %y = add %x, %e\n")
+/* An activation that differs in its last bit may be rounded to the next code: one code of 16256 (127
+ * with i8) times a weight, in the worst case for every element of the row. */
+CASE("norm, linear, gate, down, add: i16", 2e-4, RUNS(1, 5),
+     "const %g : tensor<72 x f32> = weight \"g\"\n"
+     "const %up : tensor<100x72 x f32 : q8_0> = weight \"up\"\n"
+     "const %gate : tensor<100x72 x f32 : q4_1> = weight \"gate\"\n"
+     "const %down : tensor<72x100 x f32 : q5_0> = weight \"down\"\n",
+     X72, "y: %y",
+     "%n = rmsnorm %x, %g {eps = 1e-05}\n %a = linear %n, %gate {act = i16}\n"
+     "%b = linear %n, %up {act = i16}\n"
+     "%c = silu %a\n %d = mul %c, %b\n %e = linear %d, %down {act = i16}\n %y = add %x, %e\n")
+CASE("last row, norm, logits, argmax", 1e-5, RUNS(1, 6),
+     "const %g : tensor<72 x f32> = weight \"g\"\n"
+     "const %w : tensor<131x72 x f32 : f16> = weight \"w\"\n",
+     X72, "logits: %l, token: %t",
+     "%a = slice %x {axis = 0, start = -1, size = 1}\n %n = rmsnorm %a, %g {eps = 1e-05}\n"
+     "%l = linear %n, %w\n %t = argmax %l\n")
