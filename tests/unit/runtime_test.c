@@ -1,0 +1,708 @@
+/* The runtime's parts: JSON, UTF-8, threads, execution, session, safetensors, sampler, options. */
+#include "runtime/core/args.h"
+#include "runtime/core/cpu.h"
+#include "runtime/core/json.h"
+#include "runtime/core/safetensors.h"
+#include "runtime/core/sampler.h"
+#include "runtime/core/session.h"
+#include "runtime/core/utf8.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#define COUNT(a) (sizeof(a) / sizeof((a)[0]))
+
+int32_t toy_hash(int32_t id, int32_t pos, int32_t v);
+
+/* ---- JSON ------------------------------------------------------------------------------------ */
+
+static void json_round_trip(void **unused) {
+  (void)unused;
+  static const char *const same[] = {"null",
+                                     "[true,false,-0.0,0,1e+16,1e-05,0.0001,123456.789]",
+                                     "{\"a\":{\"b\":[{}]},\"c\":[]}",
+                                     "\"\\u0000\\u001f\\\"\\\\\\n\xc3\xa9\xf0\x9f\x98\x80\"",
+                                     "9223372036854775807",
+                                     "-9223372036854775808",
+                                     "9.223372036854776e+18",
+                                     "5e-324",
+                                     "1.7976931348623157e+308",
+                                     "5.684341886080802e-14",
+                                     "2.2250738585072014e-308",
+                                     "0.1",
+                                     "100000.0",
+                                     "1234567890123456.0"};
+  for (size_t i = 0; i < COUNT(same); i++) {
+    JsonPool *p = json_pool_new();
+    Json *v = json_parse(p, same[i], strlen(same[i]), NULL, NULL);
+    Out o = {0};
+    assert_non_null(v);
+    out_json(&o, v);
+    assert_string_equal(o.data, same[i]);
+    out_free(&o);
+    json_pool_free(p);
+  }
+}
+
+static void json_keeps_first_place_of_duplicate_keys(void **unused) {
+  (void)unused;
+  const char *text = " {\"a\": 1, \"b\": 2, \"a\": \"\\ud83d\\ude00\"} ";
+  JsonPool *p = json_pool_new();
+  Json *v = json_parse(p, text, strlen(text), NULL, NULL);
+  Out o = {0};
+  assert_non_null(v);
+  out_json(&o, v);
+  assert_string_equal(o.data, "{\"a\":\"\xf0\x9f\x98\x80\",\"b\":2}");
+  assert_int_equal(json_get(v, "b")->u.integer, 2);
+  assert_null(json_get(v, "c"));
+  out_free(&o);
+  json_pool_free(p);
+}
+
+static void json_refuses_what_is_wrong(void **unused) {
+  (void)unused;
+  static const struct {
+    const char *text, *error;
+    size_t at;
+  } cases[] = {{"", "unexpected end", 0},
+               {"[1,]", "expected a value", 3},
+               {"[1 2]", "expected ',' or ']'", 3},
+               {"{\"a\" 1}", "expected ':'", 5},
+               {"{a:1}", "expected a key in double quotes", 1},
+               {"01", "a number may not begin with 0", 0},
+               {"1.", "expected a digit after '.'", 2},
+               {"\"\\ud800\"", "lone surrogate", 7},
+               {"\"\\udc00\"", "lone surrogate", 7},
+               {"\"\\q\"", "unknown escape", 2},
+               {"\"\x01\"", "control character in a string", 1},
+               {"\"\xff\"", "invalid UTF-8", 1},
+               {"\"\xed\xa0\x80\"", "invalid UTF-8", 1},
+               {"\"abc", "unterminated string", 1},
+               {"NaN", "expected a value", 0},
+               {"1 1", "unexpected text behind the value", 2}};
+  for (size_t i = 0; i < COUNT(cases); i++) {
+    JsonPool *p = json_pool_new();
+    const char *error;
+    size_t at;
+    assert_null(json_parse(p, cases[i].text, strlen(cases[i].text), &error, &at));
+    assert_string_equal(error, cases[i].error);
+    assert_int_equal(at, cases[i].at);
+    json_pool_free(p);
+  }
+}
+
+static void json_bounds_nesting(void **unused) {
+  (void)unused;
+  for (int depth = 512; depth <= 513; depth++) {
+    char *text = malloc(2 * (size_t)depth);
+    memset(text, '[', (size_t)depth);
+    memset(text + depth, ']', (size_t)depth);
+    JsonPool *p = json_pool_new();
+    assert_int_equal(json_parse(p, text, 2 * (size_t)depth, NULL, NULL) != NULL, depth == 512);
+    json_pool_free(p);
+    free(text);
+  }
+}
+
+static void utf8_steps_as_unicode_says(void **unused) {
+  (void)unused;
+  static const struct {
+    const char *text;
+    size_t n, step;
+    uint32_t code;
+  } cases[] = {{"a", 1, 1, 'a'},
+               {"\xc3\xa9", 2, 2, 0xe9},
+               {"\xe2\x82\xac", 3, 3, 0x20ac},
+               {"\xf0\x9f\x98\x80", 4, 4, 0x1f600},
+               {"\xf0\x9f\x98", 3, 3, 0xfffd}, /* truncated: one maximal part */
+               {"\xf0\x80\x80", 3, 1, 0xfffd}, /* overlong */
+               {"\xed\xa0\x80", 3, 1, 0xfffd}, /* surrogate */
+               {"\xc0\xaf", 2, 1, 0xfffd},
+               {"\xf4\x90\x80\x80", 4, 1, 0xfffd},
+               {"\xe2\x82z", 3, 2, 0xfffd}};
+  for (size_t i = 0; i < COUNT(cases); i++) {
+    uint32_t code;
+    char back[4];
+    assert_int_equal(utf8_step(cases[i].text, cases[i].n, &code), cases[i].step);
+    assert_int_equal(code, cases[i].code);
+    if (code == 0xfffd) continue;
+    assert_int_equal(utf8_encode(code, back), cases[i].n);
+    assert_memory_equal(back, cases[i].text, cases[i].n);
+  }
+}
+
+/* ---- threads --------------------------------------------------------------------------------- */
+
+typedef struct Relay {
+  ThreadPool *pool;
+  atomic_int sum;
+  int plain[64]; /* written by one worker, read by all behind a barrier */
+  atomic_int wrong;
+} Relay;
+
+static void relay(void *arg, unsigned worker, unsigned n) {
+  Relay *r = arg;
+  for (unsigned round = 0; round < 200; round++) {
+    if (round % n == worker) r->plain[round % 64] = (int)round + 1;
+    pool_barrier(r->pool, worker);
+    if (r->plain[round % 64] != (int)round + 1) atomic_fetch_add(&r->wrong, 1);
+    pool_barrier(r->pool, worker);
+  }
+  atomic_fetch_add(&r->sum, (int)worker + 1);
+}
+
+static void barrier_orders_memory(void **unused) {
+  (void)unused;
+  static const unsigned sizes[] = {1, 2, 3, 7}; /* more than this machine may have */
+  for (size_t i = 0; i < COUNT(sizes); i++) {
+    Relay r = {0};
+    Err e = {0};
+    assert_int_equal(pool_open(sizes[i], &r.pool, &e), 0);
+    for (int k = 0; k < 3; k++) pool_run(r.pool, relay, &r);
+    assert_int_equal(r.wrong, 0);
+    assert_int_equal(r.sum, 3 * sizes[i] * (sizes[i] + 1) / 2);
+    pool_close(r.pool);
+  }
+}
+
+static void pool_refuses_silly_sizes(void **unused) {
+  (void)unused;
+  ThreadPool *p;
+  Err e = {0};
+  assert_int_equal(pool_open(0, &p, &e), 1);
+  assert_null(p);
+  assert_string_equal(e.where, "threads");
+}
+
+static void put_file(const char *path, const char *text) {
+  FILE *f = fopen(path, "w");
+  assert_non_null(f);
+  fputs(text, f);
+  fclose(f);
+}
+
+static void quota_is_the_least_on_the_way_up(void **unused) {
+  (void)unused;
+  char root[] = "/tmp/ingot-cgroup-XXXXXX", path[256];
+  assert_non_null(mkdtemp(root));
+  static const char *const dirs[] = {"a", "a/b", "cpu,cpuacct", "cpu,cpuacct/x"};
+  static const char *const files[][2] = {{"a/cpu.max", "250000 100000\n"},
+                                         {"a/b/cpu.max", "max 100000\n"},
+                                         {"cpu,cpuacct/x/cpu.cfs_quota_us", "150000\n"},
+                                         {"cpu,cpuacct/x/cpu.cfs_period_us", "100000\n"}};
+  for (size_t i = 0; i < COUNT(dirs); i++) {
+    snprintf(path, sizeof path, "%s/%s", root, dirs[i]);
+    assert_int_equal(mkdir(path, 0777), 0);
+  }
+  for (size_t i = 0; i < COUNT(files); i++) {
+    snprintf(path, sizeof path, "%s/%s", root, files[i][0]);
+    put_file(path, files[i][1]);
+  }
+  assert_int_equal(threads_quota(root, "0::/a/b\n"), 2);
+  assert_int_equal(threads_quota(root, "0::/nowhere/b\n"), 0);
+  assert_int_equal(threads_quota(root, "12:memory:/x\n4:cpu,cpuacct:/x\n"), 1);
+  assert_int_equal(threads_quota(root, "garbage\n:\n"), 0);
+  for (size_t i = COUNT(files); i-- > 0;) {
+    snprintf(path, sizeof path, "%s/%s", root, files[i][0]);
+    unlink(path);
+  }
+  for (size_t i = COUNT(dirs); i-- > 0;) {
+    snprintf(path, sizeof path, "%s/%s", root, dirs[i]);
+    rmdir(path);
+  }
+  rmdir(root);
+  assert_true(threads_default() >= 1);
+}
+
+/* ---- processor ------------------------------------------------------------------------------- */
+
+static void level_is_chosen_or_refused(void **unused) {
+  (void)unused;
+  const IngotLevel *level = NULL;
+  Err e = {0};
+  assert_int_equal(cpu_choose(&ingot_model, NULL, &level, &e), 0);
+  assert_string_equal(level->name, "x86-64-v2"); /* the other one is for another processor */
+  assert_int_equal(cpu_choose(&ingot_model, "x86-64-v9", &level, &e), 1);
+  assert_non_null(strstr(e.what, "it has: x86-64-v2, aarch64-i8mm"));
+  memset(&e, 0, sizeof e);
+  assert_int_equal(cpu_choose(&ingot_model, "aarch64-i8mm", &level, &e), 1);
+  assert_non_null(strstr(e.what, "lacks"));
+}
+
+/* ---- execution and session ------------------------------------------------------------------- */
+
+static Session *open_toy(unsigned threads) {
+  Session *s;
+  Err e = {0};
+  ExecOptions o = {.threads = threads};
+  assert_int_equal(session_open(&ingot_model, &o, &s, &e), 0);
+  return s;
+}
+
+static float expected_logit(const uint32_t *ids, int64_t n, const float *mask, int32_t v) {
+  float sum = 0;
+  for (int64_t j = 0; j < n; j++)
+    if (!mask || mask[j] != 0) sum += (float)toy_hash((int32_t)ids[j], (int32_t)j, v);
+  return sum;
+}
+
+static void check_logits(Session *s, const uint32_t *ids, int64_t n) {
+  for (int32_t v = 0; v < session_vocab(s); v++)
+    assert_true(session_logits(s)[v] == expected_logit(ids, n, NULL, v));
+}
+
+static void some_ids(uint32_t *ids, int64_t n) {
+  for (int64_t i = 0; i < n; i++) ids[i] = (uint32_t)((i * 11 + 3) % 37);
+}
+
+static void prefill_in_chunks_equals_decode(void **unused) {
+  (void)unused;
+  uint32_t ids[48], tokens[2][48];
+  some_ids(ids, 48);
+  for (unsigned threads = 1; threads <= 3; threads++) {
+    Session *s = open_toy(threads);
+    Err e = {0};
+    for (int64_t n = 1; n <= 48; n++) {
+      session_rewind(s, 0);
+      assert_int_equal(session_prefill(s, ids, n, NULL, &e), 0);
+      assert_int_equal(session_past(s), n);
+      check_logits(s, ids, n);
+      tokens[0][n - 1] = session_token(s);
+    }
+    session_rewind(s, 0);
+    for (int64_t n = 1; n <= 48; n++) {
+      assert_int_equal(session_decode(s, ids[n - 1], &e), 0);
+      check_logits(s, ids, n);
+      tokens[1][n - 1] = session_token(s);
+    }
+    assert_memory_equal(tokens[0], tokens[1], sizeof tokens[0]);
+    session_rewind(s, 20); /* and go on from the middle */
+    assert_int_equal(session_prefill(s, ids + 20, 17, NULL, &e), 0);
+    check_logits(s, ids, 37);
+    session_close(s);
+  }
+}
+
+static void session_refuses_too_much(void **unused) {
+  (void)unused;
+  uint32_t ids[49];
+  some_ids(ids, 49);
+  Session *s = open_toy(1);
+  Err e = {0};
+  assert_int_equal(session_prefill(s, ids, 49, NULL, &e), 1);
+  assert_non_null(strstr(e.what, "49 tokens do not fit (the context holds 48"));
+  memset(&e, 0, sizeof e);
+  ids[3] = 37;
+  assert_int_equal(session_prefill(s, ids, 4, NULL, &e), 1);
+  assert_non_null(strstr(e.what, "id 37 at position 3 is out of range (expected 0 to 36)"));
+  assert_int_equal(session_past(s), 0);
+  session_close(s);
+}
+
+typedef struct Rows {
+  Session *s;
+  const uint32_t *ids;
+  const float *mask;
+  int64_t seen;
+} Rows;
+
+static int check_rows(void *user, int64_t first, int64_t count, Err *e) {
+  Rows *r = user;
+  Exec *x = session_exec(r->s);
+  int entry = exec_entry(x, "logits");
+  const float *out = exec_output_data(x, entry, exec_output(x, entry, "logits"));
+  (void)e;
+  for (int64_t i = 0; i < count; i++)
+    for (int32_t v = 0; v < 37; v++)
+      assert_true(out[i * 37 + v] == expected_logit(r->ids, first + i + 1, r->mask, v));
+  r->seen += count;
+  return 0;
+}
+
+static void rows_see_mask_and_history(void **unused) {
+  (void)unused;
+  uint32_t ids[23];
+  float mask[23];
+  some_ids(ids, 23);
+  for (int i = 0; i < 23; i++) mask[i] = i < 3 || i == 11 ? 0.0f : 1.0f;
+  Session *s = open_toy(2);
+  Rows r = {.s = s, .ids = ids};
+  Err e = {0};
+  SessionRow row = {.ids = ids, .n = 23};
+  int logits = exec_entry(session_exec(s), "logits");
+  assert_int_equal(session_row(s, logits, &row, check_rows, &r, &e), 0);
+  r.mask = row.mask = mask;
+  assert_int_equal(session_row(s, logits, &row, check_rows, &r, &e), 0);
+  assert_int_equal(r.seen, 46);
+  assert_int_equal(session_row(s, exec_entry(session_exec(s), "decode"), &row, check_rows, &r, &e),
+                   1); /* decode has no mask */
+  assert_non_null(strstr(e.what, "hides position 0"));
+  session_close(s);
+}
+
+static void dims_follow_their_symbols(void **unused) {
+  (void)unused;
+  Session *s = open_toy(1);
+  Exec *x = session_exec(s);
+  Err e = {0};
+  int p = exec_symbol(x, "P"), chunk = exec_symbol(x, "S");
+  assert_int_equal(exec_symbol(x, "nothing"), -1);
+  assert_int_equal(exec_set(x, p, 10, &e), 0);
+  assert_int_equal(exec_set(x, chunk, 7, &e), 0);
+  assert_int_equal(exec_dim(x, 6), 17);     /* P + S */
+  assert_int_equal(exec_dim(x, 8), 7 * 37); /* S * VOCAB */
+  assert_int_equal(exec_set(x, chunk, 9, &e), 1);
+  assert_string_equal(e.what, "9 is out of range (expected 1 to 8)");
+  session_close(s);
+}
+
+static void exec_refuses_another_abi(void **unused) {
+  (void)unused;
+  IngotModel m = ingot_model;
+  Exec *x;
+  ExecOptions o = {.threads = 1};
+  Err e = {0};
+  m.abi = INGOT_ABI + 1;
+  assert_int_equal(exec_open(&m, &o, &x, &e), 1);
+  assert_null(x);
+  m = ingot_model;
+  m.nentries = 0;
+  memset(&e, 0, sizeof e);
+  assert_int_equal(exec_open(&m, &o, &x, &e), 1);
+  m = ingot_model;
+  m.nstates = 0; /* launches name state 0 */
+  memset(&e, 0, sizeof e);
+  assert_int_equal(exec_open(&m, &o, &x, &e), 1);
+  assert_non_null(strstr(e.what, "malformed"));
+}
+
+static void impossible_state_is_an_error(void **unused) {
+  (void)unused;
+  IngotModel m = ingot_model;
+  IngotState huge = {"history", (uint64_t)1 << 62};
+  Exec *x;
+  ExecOptions o = {.threads = 1};
+  Err e = {0};
+  m.states = &huge;
+  assert_int_equal(exec_open(&m, &o, &x, &e), 1);
+  assert_string_equal(e.where, "history");
+  assert_non_null(strstr(e.what, "can't reserve"));
+}
+
+/* ---- safetensors ----------------------------------------------------------------------------- */
+
+static const char *st_path = "/tmp/ingot-runtime-test.safetensors";
+
+static void put_safetensors(const char *header, size_t data) {
+  FILE *f = fopen(st_path, "wb");
+  uint64_t n = strlen(header);
+  assert_non_null(f);
+  fwrite(&n, 8, 1, f);
+  fwrite(header, 1, n, f);
+  for (size_t i = 0; i < data; i++) fputc((int)i, f);
+  fclose(f);
+}
+
+static void safetensors_round_trip(void **unused) {
+  (void)unused;
+  StTensor t[2] = {{.name = "a\"b", .dtype = INGOT_F32, .rank = 2, .dim = {2, 3}},
+                   {.name = "ids", .dtype = INGOT_I64, .rank = 1, .dim = {2}}};
+  float a[6] = {1, 2, 3, 4, 5, -0.5f};
+  int64_t ids[2] = {-7, 9};
+  StWriter *w;
+  StFile *f;
+  Err e = {0};
+  assert_int_equal(st_create(st_path, t, 2, &w, &e), 0);
+  assert_int_equal(st_write(w, a, 8, &e), 0); /* in pieces */
+  assert_int_equal(st_write(w, a + 2, 16, &e), 0);
+  assert_int_equal(st_write(w, ids, sizeof ids, &e), 0);
+  assert_int_equal(st_commit(w, &e), 0);
+  assert_int_equal(st_open(st_path, &f, &e), 0);
+  assert_int_equal(st_count(f), 2);
+  const StTensor *r = st_find(f, "a\"b");
+  assert_non_null(r);
+  assert_int_equal(r->dim[1], 3);
+  assert_memory_equal(r->data, a, sizeof a);
+  assert_memory_equal(st_find(f, "ids")->data, ids, sizeof ids);
+  st_close(f);
+  unlink(st_path);
+}
+
+static void unfinished_file_does_not_appear(void **unused) {
+  (void)unused;
+  StTensor t = {.name = "a", .dtype = INGOT_F32, .rank = 1, .dim = {4}};
+  float a[5] = {0};
+  StWriter *w;
+  Err e = {0};
+  unlink(st_path);
+  assert_int_equal(st_create(st_path, &t, 1, &w, &e), 0);
+  assert_int_equal(st_write(w, a, 8, &e), 0);
+  assert_int_equal(st_commit(w, &e), 1); /* 8 bytes are missing */
+  assert_int_equal(access(st_path, F_OK), -1);
+  memset(&e, 0, sizeof e);
+  assert_int_equal(st_create(st_path, &t, 1, &w, &e), 0);
+  assert_int_equal(st_write(w, a, 20, &e), 1); /* more than said */
+  st_abandon(w);
+  assert_int_equal(access(st_path, F_OK), -1);
+  memset(&e, 0, sizeof e);
+  assert_int_equal(st_create("/nonexistent-folder/x", &t, 1, &w, &e), 1);
+  assert_non_null(strstr(e.what, "can't be written"));
+}
+
+static void hostile_files_are_refused(void **unused) {
+  (void)unused;
+  static const struct {
+    const char *header;
+    size_t data;
+    const char *error;
+  } cases[] = {
+      {"[]", 0, "header is not an object"},
+      {"{", 0, "header, byte 1"},
+      {"{\"a\":{\"dtype\":\"F33\",\"shape\":[1],\"data_offsets\":[0,4]}}", 4, "unknown dtype"},
+      {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,8]}}", 4, "outside the data"},
+      {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[4,0]}}", 4, "outside the data"},
+      {"{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,4]}}", 4,
+       "do not fit its shape"},
+      {"{\"a\":{\"dtype\":\"F32\",\"shape\":[-1],\"data_offsets\":[0,4]}}", 4, "impossible shape"},
+      {"{\"a\":{\"dtype\":\"F32\",\"shape\":[4294967296,4294967296],\"data_offsets\":[0,4]}}", 4,
+       "impossible shape"},
+      {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1,1,1,1,1,1,1,1,1],\"data_offsets\":[0,4]}}", 4,
+       "at most 8 sizes"},
+      {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4.0]}}", 4, "two integers"},
+      {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[4,8]}}", 8, "leave a gap"},
+      {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]},"
+       "\"b\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}",
+       4, "overlap"},
+      {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}", 5, "bytes behind"},
+      {"{\"a\":7}", 0, "unknown dtype"},
+  };
+  for (size_t i = 0; i < COUNT(cases); i++) {
+    StFile *f;
+    Err e = {0};
+    put_safetensors(cases[i].header, cases[i].data);
+    assert_int_equal(st_open(st_path, &f, &e), 1);
+    assert_null(f);
+    assert_non_null(strstr(e.what, cases[i].error));
+  }
+  StFile *f;
+  Err e = {0};
+  put_file(st_path, "\xff\xff\xff\xff\xff\xff\xff\x7f{}");
+  assert_int_equal(st_open(st_path, &f, &e), 1);
+  memset(&e, 0, sizeof e);
+  put_file(st_path, "");
+  assert_int_equal(st_open(st_path, &f, &e), 1);
+  memset(&e, 0, sizeof e);
+  assert_int_equal(st_open("/tmp", &f, &e), 1);
+  assert_non_null(strstr(e.what, "not a regular file"));
+  unlink(st_path);
+}
+
+/* ---- sampler --------------------------------------------------------------------------------- */
+
+enum { NWORDS = 6, DRAWS = 20000 };
+static const float words[NWORDS] = {1.0f, 3.0f, 0.5f, 2.5f, NAN, -1.0f};
+
+static void draw_counts(const SamplerOptions *o, int counts[NWORDS]) {
+  Sampler *s = sampler_new(NWORDS, o);
+  memset(counts, 0, NWORDS * sizeof *counts);
+  for (int i = 0; i < DRAWS; i++) {
+    float l[NWORDS];
+    memcpy(l, words, sizeof l);
+    counts[sampler_pick(s, l)]++;
+  }
+  sampler_free(s);
+}
+
+/* Frequencies within 5 standard deviations of softmax(words / t) over the words kept. */
+static void expect_shares(const SamplerOptions *o, const bool keep[NWORDS]) {
+  int counts[NWORDS];
+  double p[NWORDS], total = 0;
+  draw_counts(o, counts);
+  for (int i = 0; i < NWORDS; i++) total += p[i] = keep[i] ? exp(words[i] / o->temperature) : 0;
+  for (int i = 0; i < NWORDS; i++) {
+    double share = p[i] / total;
+    assert_true(fabs(counts[i] - DRAWS * share) <= 5 * sqrt(DRAWS * share * (1 - share)));
+  }
+}
+
+static void sampler_draws_what_it_should(void **unused) {
+  (void)unused;
+  SamplerOptions o = {.temperature = 0.7, .top_p = 1, .repeat_penalty = 1, .seed = 11};
+  expect_shares(&o, (bool[NWORDS]){1, 1, 1, 1, 0, 1});
+  o.top_k = 3;
+  expect_shares(&o, (bool[NWORDS]){1, 1, 0, 1, 0, 0});
+  o.top_k = 0;
+  o.temperature = 1; /* shares: .074 .543 .045 .329 none .010 */
+  o.top_p = 0.9;     /* the two best make .872: one more is needed */
+  expect_shares(&o, (bool[NWORDS]){1, 1, 0, 1, 0, 0});
+  o.top_p = 0.5;
+  expect_shares(&o, (bool[NWORDS]){0, 1, 0, 0, 0, 0});
+  o.top_p = 0.6;
+  o.top_k = 2; /* of what top-k left, 3.0 is .622 */
+  expect_shares(&o, (bool[NWORDS]){0, 1, 0, 0, 0, 0});
+  o = (SamplerOptions){.temperature = 1, .top_p = 1, .min_p = 0.13, .repeat_penalty = 1, .seed = 5};
+  expect_shares(&o, (bool[NWORDS]){1, 1, 0, 1, 0, 0});
+}
+
+static void sampler_repeats_with_its_seed(void **unused) {
+  (void)unused;
+  SamplerOptions o = {.temperature = 1, .top_p = 0.99, .repeat_penalty = 1, .seed = 42};
+  int a[NWORDS], b[NWORDS], c[NWORDS];
+  draw_counts(&o, a);
+  draw_counts(&o, b);
+  o.seed = 43;
+  draw_counts(&o, c);
+  assert_memory_equal(a, b, sizeof a);
+  assert_memory_not_equal(a, c, sizeof a);
+}
+
+static void penalty_pushes_down_what_was_seen(void **unused) {
+  (void)unused;
+  SamplerOptions o = {.temperature = 0, .top_p = 1, .repeat_penalty = 2};
+  Sampler *s = sampler_new(NWORDS, &o);
+  float l[NWORDS];
+  assert_false(sampler_is_greedy(s));
+  memcpy(l, words, sizeof l);
+  assert_int_equal(sampler_pick(s, l), 1);
+  sampler_see(s, 1);
+  sampler_see(s, 1); /* counts once */
+  sampler_see(s, 5);
+  memcpy(l, words, sizeof l);
+  assert_int_equal(sampler_pick(s, l), 3);
+  assert_true(l[1] == 1.5f && l[5] == -2.0f && l[0] == 1.0f);
+  sampler_forget(s);
+  memcpy(l, words, sizeof l);
+  assert_int_equal(sampler_pick(s, l), 1);
+  sampler_free(s);
+}
+
+/* ---- options --------------------------------------------------------------------------------- */
+
+typedef struct Sample {
+  bool flag;
+  int64_t number;
+  double real;
+  const char *text;
+  ArgList list;
+} Sample;
+static const ArgSpec sample_specs[] = {
+    {"--flag", 'f', ARG_FLAG, offsetof(Sample, flag), 0, 0, NULL, ""},
+    {"--number", 'n', ARG_INT, offsetof(Sample, number), 0, 10, "N", ""},
+    {"--real", 0, ARG_DOUBLE, offsetof(Sample, real), 0, 1, "X", ""},
+    {"--text", 0, ARG_TEXT, offsetof(Sample, text), 0, 0, "T", ""},
+    {"--list", 0, ARG_LIST, offsetof(Sample, list), 0, 0, "T", ""},
+};
+
+static int parse_words(const char *words_text, Sample *o, Args *a, Err *e) {
+  static char copy[256], *argv[32];
+  int n = 0;
+  snprintf(copy, sizeof copy, "%s", words_text);
+  for (char *w = strtok(copy, " "); w; w = strtok(NULL, " ")) argv[n++] = w;
+  memset(o, 0, sizeof *o);
+  memset(e, 0, sizeof *e);
+  return args_parse(sample_specs, COUNT(sample_specs), o, n, argv, a, e);
+}
+
+static void options_are_parsed(void **unused) {
+  (void)unused;
+  Sample o;
+  Args a;
+  Err e;
+  assert_int_equal(
+      parse_words("one -f -n 3 --real=0.5 two --text -x --list a --list=b -- --three", &o, &a, &e),
+      0);
+  assert_true(o.flag && o.number == 3 && o.real == 0.5);
+  assert_string_equal(o.text, "-x");
+  assert_int_equal(o.list.n, 2);
+  assert_int_equal(a.argc, 3);
+  assert_string_equal(a.argv[2], "--three");
+  assert_int_equal(parse_words("-n7", &o, &a, &e), 0);
+  assert_int_equal(o.number, 7);
+}
+
+static void wrong_options_say_what_is_right(void **unused) {
+  (void)unused;
+  static const char *const cases[][2] = {
+      {"--nubmer 3", "did you mean --number?"},
+      {"--zzz", "--help lists them all"},
+      {"-n 11", "expected an integer from 0 to 10"},
+      {"-n 1x", "expected an integer"},
+      {"--real nan", "expected a number"},
+      {"--text", "needs a value (T)"},
+      {"--flag=1", "takes no value"},
+  };
+  Sample o;
+  Args a;
+  Err e;
+  for (size_t i = 0; i < COUNT(cases); i++) {
+    assert_int_equal(parse_words(cases[i][0], &o, &a, &e), 1);
+    assert_non_null(strstr(e.what, cases[i][1]));
+  }
+}
+
+/* ---- memory runs out ------------------------------------------------------------------------- */
+
+/* With the address space cut, whatever can't be had must come back as an error. */
+static void no_memory_is_an_error(void **unused) {
+  (void)unused;
+#if defined(__SANITIZE_ADDRESS__)
+  skip(); /* the sanitizer needs its shadow */
+#endif
+  struct rlimit old, tight;
+  StTensor t = {.name = "a", .dtype = INGOT_F32, .rank = 1, .dim = {0}};
+  (void)t;
+  getrlimit(RLIMIT_AS, &old);
+  tight = old;
+  tight.rlim_cur = 1 << 20; /* below what is mapped already */
+  setrlimit(RLIMIT_AS, &tight);
+  SamplerOptions o = {.temperature = 1, .top_p = 1, .repeat_penalty = 1};
+  Sampler *s = sampler_new(1 << 28, &o);
+  Session *session = NULL;
+  Err e = {0};
+  ExecOptions x = {.threads = 2};
+  int bad = session_open(&ingot_model, &x, &session, &e);
+  setrlimit(RLIMIT_AS, &old);
+  assert_null(s);
+  assert_int_equal(bad, 1);
+  assert_null(session);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(json_round_trip),
+      cmocka_unit_test(json_keeps_first_place_of_duplicate_keys),
+      cmocka_unit_test(json_refuses_what_is_wrong),
+      cmocka_unit_test(json_bounds_nesting),
+      cmocka_unit_test(utf8_steps_as_unicode_says),
+      cmocka_unit_test(barrier_orders_memory),
+      cmocka_unit_test(pool_refuses_silly_sizes),
+      cmocka_unit_test(quota_is_the_least_on_the_way_up),
+      cmocka_unit_test(level_is_chosen_or_refused),
+      cmocka_unit_test(prefill_in_chunks_equals_decode),
+      cmocka_unit_test(session_refuses_too_much),
+      cmocka_unit_test(rows_see_mask_and_history),
+      cmocka_unit_test(dims_follow_their_symbols),
+      cmocka_unit_test(exec_refuses_another_abi),
+      cmocka_unit_test(impossible_state_is_an_error),
+      cmocka_unit_test(safetensors_round_trip),
+      cmocka_unit_test(unfinished_file_does_not_appear),
+      cmocka_unit_test(hostile_files_are_refused),
+      cmocka_unit_test(sampler_draws_what_it_should),
+      cmocka_unit_test(sampler_repeats_with_its_seed),
+      cmocka_unit_test(penalty_pushes_down_what_was_seen),
+      cmocka_unit_test(options_are_parsed),
+      cmocka_unit_test(wrong_options_say_what_is_right),
+      cmocka_unit_test(no_memory_is_an_error),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
