@@ -1,0 +1,169 @@
+/* Decoding: the bytes of the tokens, one after the other, as text.
+ *
+ * Whole lists and streams share one machine: bytes arrive, broken UTF-8 becomes U+FFFD as soon as
+ * it is known to be broken, an unfinished sequence waits. Where the model asks for tidied spaces
+ * (Transformers' clean_up_tokenization_spaces), the end of the text that a later character could
+ * still change waits too: it begins at a space and has only characters of the patterns after it.
+ */
+#include "runtime/text/tok_int.h"
+
+#include <stdlib.h>
+
+struct TokStream {
+  const Tokenizer *t;
+  bool skip_special, any; /* any: a token has been put */
+  uint8_t tail[4];        /* an unfinished sequence */
+  unsigned ntail;
+  Out held; /* waits for tidying */
+};
+
+/* ---- tidying
+ * ---------------------------------------------------------------------------------------- */
+
+static void replace_all(Out *text, const char *from, const char *to) {
+  size_t nfrom = strlen(from), nto = strlen(to), kept = 0;
+  for (size_t i = 0; i < text->size;) {
+    if (text->size - i >= nfrom && memcmp(text->data + i, from, nfrom) == 0) {
+      memcpy(text->data + kept, to, nto); /* never longer */
+      kept += nto;
+      i += nfrom;
+    } else {
+      text->data[kept++] = text->data[i++];
+    }
+  }
+  text->size = kept;
+}
+
+static void tidy(Out *text) {
+  static const char *const rule[][2] = {
+      {" .", "."},     {" ?", "?"},   {" !", "!"},   {" ,", ","},     {" ' ", "'"},
+      {" n't", "n't"}, {" 'm", "'m"}, {" 's", "'s"}, {" 've", "'ve"}, {" 're", "'re"},
+  };
+  for (size_t i = 0; i < sizeof rule / sizeof *rule; i++) replace_all(text, rule[i][0], rule[i][1]);
+}
+
+/* Gives out of `held` what no later text can change; all of it at the end. */
+static void give(TokStream *s, bool end, Out *out) {
+  size_t run = s->held.size, cut;
+  while (!end && run > 0 && memchr(" .?!,'ntmsver", s->held.data[run - 1], 13)) run--;
+  for (cut = run; !end && cut < s->held.size && s->held.data[cut] != ' ';) cut++;
+  if (end) cut = s->held.size;
+  if (cut == 0) return;
+  Out ready = {0};
+  out_put(&ready, s->held.data, cut);
+  if (ready.failed) {
+    out->failed = true;
+  } else {
+    tidy(&ready);
+    out_put(out, ready.data, ready.size);
+  }
+  out_free(&ready);
+  memmove(s->held.data, s->held.data + cut, s->held.size - cut);
+  s->held.size -= cut;
+}
+
+/* ---- bytes
+ * ------------------------------------------------------------------------------------------- */
+
+/* Length of what stands at p[0..n): a character, or a broken part (*ok false); 0 when it is the
+ * beginning of a character that the end cuts off. */
+static size_t take(const uint8_t *p, size_t n, bool *ok) {
+  uint32_t code;
+  size_t len = utf8_decode((const char *)p, n, &code);
+  *ok = len > 0;
+  if (len) return len;
+  len = utf8_step((const char *)p, n, &code);
+  return len == n && p[0] >= 0xc2 && p[0] <= 0xf4 ? 0 : len;
+}
+
+/* One character or broken part of p[0..n) to `to`; its length, 0 when it is cut off. */
+static size_t put_part(const uint8_t *p, size_t n, Out *to) {
+  bool ok;
+  size_t len = take(p, n, &ok);
+  if (len && ok)
+    out_put(to, (const char *)p, len);
+  else if (len)
+    out_puts(to, "\xef\xbf\xbd");
+  return len;
+}
+
+static void put_bytes(TokStream *s, const uint8_t *p, size_t n, Out *out) {
+  Out *to = s->t->head->flags & TOK_CLEAN_UP ? &s->held : out;
+  size_t i = 0;
+  /* Finish what waits, a byte at a time, until it is whole or known to be broken. */
+  while (s->ntail && i < n) {
+    s->tail[s->ntail++] = p[i++];
+    size_t len = put_part(s->tail, s->ntail, to);
+    if (!len) continue;
+    if (len < s->ntail) i--; /* the new byte is no part of it */
+    s->ntail = 0;
+  }
+  while (i < n) {
+    size_t ascii = i;
+    while (ascii < n && p[ascii] < 0x80) ascii++;
+    out_put(to, (const char *)p + i, ascii - i);
+    i = ascii;
+    size_t len = i < n ? put_part(p + i, n - i, to) : 0;
+    if (!len) break;
+    i += len;
+  }
+  if (i == n) return;
+  memcpy(s->tail, p + i, n - i);
+  s->ntail = (unsigned)(n - i);
+}
+
+static void put_token(TokStream *s, uint32_t id, Out *out) {
+  const Tokenizer *t = s->t;
+  uint32_t n;
+  if (id >= t->head->vocab || (s->skip_special && tok_is_special(t, id))) return;
+  const uint8_t *p = tok_bytes(t, id, &n);
+  if (n == 0) return;
+  if (t->head->flags & TOK_JOIN_SPACES && s->any) put_bytes(s, (const uint8_t *)" ", 1, out);
+  s->any = true;
+  put_bytes(s, p, n, out);
+}
+
+static int status(const TokStream *s, const Out *out) {
+  return out->failed || s->held.failed ? TEXT_NO_MEMORY : TEXT_OK;
+}
+
+/* ---- interface
+ * ---------------------------------------------------------------------------------------- */
+
+TokStream *tok_stream_new(const Tokenizer *t, bool skip_special) {
+  TokStream *s = calloc(1, sizeof *s);
+  if (!s) return NULL;
+  s->t = t;
+  s->skip_special = skip_special;
+  return s;
+}
+
+void tok_stream_free(TokStream *s) {
+  if (!s) return;
+  out_free(&s->held);
+  free(s);
+}
+
+int tok_stream_put(TokStream *s, uint32_t id, Out *out) {
+  put_token(s, id, out);
+  if (s->t->head->flags & TOK_CLEAN_UP) give(s, false, out);
+  return status(s, out);
+}
+
+int tok_stream_end(TokStream *s, Out *out) {
+  if (s->ntail) {
+    out_puts(s->t->head->flags & TOK_CLEAN_UP ? &s->held : out, "\xef\xbf\xbd");
+    s->ntail = 0;
+  }
+  if (s->t->head->flags & TOK_CLEAN_UP) give(s, true, out);
+  s->any = false;
+  return status(s, out);
+}
+
+int tok_decode(const Tokenizer *t, const uint32_t *ids, size_t n, bool skip_special, Out *out) {
+  TokStream s = {.t = t, .skip_special = skip_special};
+  for (size_t i = 0; i < n; i++) put_token(&s, ids[i], out);
+  int err = tok_stream_end(&s, out);
+  out_free(&s.held);
+  return err;
+}
