@@ -1,0 +1,272 @@
+/* Class contract: linear with a constant weight in the packed rows16 layout; the heart.
+ *
+ * A tile is a few groups of 16 weight rows (lanes) by a few tokens. For integer weights, per block
+ * of 32 along K, the block's codes are unpacked once and meet every token of the tile:
+ *
+ *   for b in blocks carry acc:                      // ascending, one f32 accumulator an output
+ *     for each group: codes, scale, min = unpack(W[group, b])
+ *       for each token:
+ *         hi = lo = 0;  for j in 0..8 (unrolled):   // dot4 of a code vector and a broadcast i32
+ *           hi = dot4(code[j], x.hi[b, j], hi);  lo = dot4(code[j], x.lo[b, j], lo)
+ *         i = 128 * hi + lo (- zero * sum[b]);      // exact in i32
+ *         acc = fma(scale, i, acc);  acc = fma(min, sum[b], acc)
+ *   y = acc * s (+ bias), then the cluster's epilogue, then the stores
+ *
+ * One token (decode): a par iteration streams `row_groups` groups at once. Many tokens: a par
+ * iteration is one group, whose packed rows stay in the first cache while all tokens pass in tiles
+ * of token_tile and then one by one; each output's order of additions is the same in both forms.
+ * When the cluster splits the result in equal parts (gate, up), a tile holds the same rows of every
+ * part, so that the epilogue sees them side by side. Float weights (or act f32): contract_float.c.
+ */
+#include "passes/lower/contract.h"
+
+#include <string.h>
+
+/* ---- one block of integer weights
+ * ------------------------------------------------------------------- */
+
+/* The exact sum of code * q over a block for one token, as v16i32. */
+static KVal block_product(Contract *c, const QuantInts *w, KAddr x) {
+  KBuilder *b = &c->d.b;
+  KVal zero = k_int(b, KT(i32, 16), 0), hi = zero, lo = zero;
+  for (int j = 0; j < 8; j++) {
+    hi = k_dot4(b, w->code[j], k_splat(b, k_load(b, KT(i32, 1), k_off(x, 4 * j))), hi, w->bits);
+    if (c->act.planes2)
+      lo = k_dot4(b, w->code[j], k_splat(b, k_load(b, KT(i32, 1), k_off(x, 32 + 4 * j))), lo,
+                  w->bits);
+  }
+  if (!c->act.planes2) return hi;
+  return k_op2(b, KOP_add, k_op2(b, KOP_shl, hi, k_int(b, KT(i32, 16), 7)), lo);
+}
+
+/* One block of one group for one token: the accumulator's next value. */
+static KVal block_step(Contract *c, const QuantInts *w, KVal block, KVal token, KVal acc) {
+  KBuilder *b = &c->d.b;
+  KAddr row = k_at(k_addr(c->x), token, c->act.row_bytes);
+  KVal i = block_product(c, w, k_at(row, block, c->act.block_bytes));
+  KVal sum = 0, scale = 0;
+  if (w->zero || w->min)
+    sum = k_splat(b, k_load(b, KT(i32, 1), k_off(k_at(row, block, 4), c->act.sums)));
+  if (w->zero) i = k_op2(b, KOP_sub, i, k_op2(b, KOP_mul, sum, k_int(b, KT(i32, 16), w->zero)));
+  KVal f = k_cvt(b, i, K_f32);
+  if (!c->act.planes2) {
+    scale = k_splat(b, k_load(b, KT(f32, 1), k_off(k_at(row, block, 4), c->act.scales)));
+    f = k_op2(b, KOP_mul, f, scale);
+  }
+  acc = k_fma(b, w->scale, f, acc);
+  if (!w->min) return acc;
+  KVal s = k_cvt(b, sum, K_f32);
+  return k_fma(b, w->min, scale ? k_op2(b, KOP_mul, s, scale) : s, acc);
+}
+
+static void prefetch_block(Contract *c, KAddr block) {
+  if (!c->prefetch) return;
+  for (uint32_t at = 0; at < c->quant->packed_bytes; at += 64)
+    k_prefetch(&c->d.b, k_off(block, (int64_t)(c->prefetch + at)));
+}
+
+void contract_int_tile(Contract *c, const Tile *t, KVal *acc) {
+  KBuilder *b = &c->d.b;
+  uint32_t n = t->groups * t->tokens;
+  for (uint32_t i = 0; i < n; i++) acc[i] = k_f32(b, 16, 0);
+  KVal block = k_for(b, "b", k_i64(b, 0), k_i64(b, c->act.blocks), 1, n, acc);
+  for (uint32_t g = 0; g < t->groups; g++) {
+    KAddr at = k_at(k_at(k_addr(c->w), t->group[g], c->group_bytes), block, c->quant->packed_bytes);
+    QuantInts w;
+    c->quant->unpack_ints(b, at, &w);
+    prefetch_block(c, at);
+    for (uint32_t i = 0; i < t->tokens; i++)
+      acc[g * t->tokens + i] = block_step(c, &w, block, t->token[i], acc[g * t->tokens + i]);
+  }
+  k_for_end(b, acc);
+  for (uint32_t i = 0; c->act.planes2 && i < n; i++) {
+    KAddr row = k_at(k_addr(c->x), t->token[i % t->tokens], c->act.row_bytes);
+    KVal s = k_splat(b, k_load(b, KT(f32, 1), k_off(row, c->act.scales)));
+    acc[i] = k_op2(b, KOP_mul, acc[i], s);
+  }
+}
+
+/* ---- after the sums
+ * ---------------------------------------------------------------------------------- */
+
+/* Bias, epilogue and stores of one column group (the same of every part) and one token. */
+static void finish(Contract *c, const Tile *t, uint32_t set, uint32_t token, const KVal *acc) {
+  Draft *d = &c->d;
+  Lower *l = d->l;
+  KBuilder *b = &d->b;
+  KVal col = k_op2(b, KOP_mul, t->group[set * c->parts], k_i64(b, 16)), mask = 0;
+  if (c->part_cols % 16) {
+    KVal left = k_op2(b, KOP_sub, k_i64(b, c->part_cols), col);
+    mask = k_op2(b, KOP_lt, k_iota(b), k_splat(b, k_cvt(b, left, K_i32)));
+  }
+  Expr e;
+  expr_begin(&e, d, point_at(c->shape, t->token[token], col, mask));
+  for (uint32_t p = 0; p < c->parts; p++) {
+    KVal y = acc[(set * c->parts + p) * t->tokens + token];
+    if (c->op->nin > 2) {
+      Place bias = place_of(l, c->op->in[2]);
+      Point at = e.pt;
+      at.col = k_op2(b, KOP_add, col, k_i64(b, (int64_t)p * c->part_cols));
+      y = k_op2(b, KOP_add, y, point_load(d, &at, &bias));
+    }
+    expr_preset(&e, c->part[p], y);
+  }
+  expr_store_results(&e, c->shape);
+}
+
+void contract_tile(Contract *c, const Tile *t) {
+  KVal acc[TILE_GROUPS * TILE_TOKENS];
+  BUG_IF(t->groups > TILE_GROUPS || t->tokens > TILE_TOKENS, "tile too large");
+  if (c->integer)
+    contract_int_tile(c, t, acc);
+  else
+    contract_float_tile(c, t, acc);
+  for (uint32_t set = 0; set * c->parts < t->groups; set++)
+    for (uint32_t i = 0; i < t->tokens; i++) finish(c, t, set, i, acc);
+}
+
+/* ---- the loops around tiles
+ * ---------------------------------------------------------------------------- */
+
+/* Fills t->group with `sets` consecutive column groups from `first`, each of every part. A group
+ * beyond the last is the last again: it is computed twice by one thread and stored with equal bits.
+ */
+static void tile_groups(Contract *c, Tile *t, KVal first, int64_t sets, bool ragged) {
+  KBuilder *b = &c->d.b;
+  t->groups = (uint32_t)sets * c->parts;
+  for (int64_t s = 0; s < sets; s++) {
+    KVal g = k_op2(b, KOP_add, first, k_i64(b, s));
+    if (ragged) g = k_op2(b, KOP_min, g, k_i64(b, c->part_groups - 1));
+    for (uint32_t p = 0; p < c->parts; p++)
+      t->group[(uint32_t)s * c->parts + p] =
+          k_op2(b, KOP_add, g, k_i64(b, (int64_t)p * c->part_groups));
+  }
+}
+
+/* Column groups of one par iteration for a single token: a choice by shape alone, since launch
+ * tables are the same for every target. A divisor of the number of groups that leaves an even
+ * number of iterations (two threads) is best, then any divisor of at least 3. */
+static int64_t grain_of(int64_t groups, int64_t want) {
+  if (groups <= want) return 1;
+  for (int64_t n = want; n >= 2; n--)
+    if (groups % (2 * n) == 0) return n;
+  for (int64_t n = want; n >= 3; n--)
+    if (groups % n == 0) return n;
+  return want;
+}
+
+enum { DECODE_GROUPS = 4 };
+
+static void one_token(Contract *c) {
+  Draft *d = &c->d;
+  KBuilder *b = &d->b;
+  int64_t want = DECODE_GROUPS / c->parts, flight = c->in_flight / c->parts;
+  int64_t grain = grain_of(c->part_groups, want > 1 ? want : 1);
+  if (flight < 1) flight = 1;
+  if (flight > grain) flight = grain;
+  while (grain % flight) flight--;
+  int64_t extent = (c->part_groups + grain - 1) / grain;
+  d->extent = dim_const(d->l->m->dims, extent);
+  KVal p = k_par(b, "p", k_i64(b, extent));
+  KVal first = k_op2(b, KOP_mul, p, k_i64(b, grain));
+  for (int64_t s = 0; s < grain; s += flight) {
+    Tile t = {.tokens = 1, .token = {k_i64(b, 0)}};
+    tile_groups(c, &t, k_op2(b, KOP_add, first, k_i64(b, s)), flight, c->part_groups % grain != 0);
+    contract_tile(c, &t);
+  }
+  k_par_end(b);
+}
+
+static void token_loop(Contract *c, Tile *t, KVal lo, KVal hi, uint32_t tokens) {
+  KBuilder *b = &c->d.b;
+  KVal at = k_for(b, "t", lo, hi, tokens, 0, NULL);
+  t->tokens = tokens;
+  for (uint32_t i = 0; i < tokens; i++) t->token[i] = k_op2(b, KOP_add, at, k_i64(b, i));
+  contract_tile(c, t);
+  k_for_end(b, NULL);
+}
+
+static void many_tokens(Contract *c, DimId rows) {
+  Draft *d = &c->d;
+  KBuilder *b = &d->b;
+  d->extent = dim_const(d->l->m->dims, c->part_groups);
+  KVal n = draft_dim(d, rows);
+  KVal g = k_par(b, "g", k_i64(b, c->part_groups));
+  KVal tile = k_i64(b, c->token_tile);
+  KVal whole = k_op2(b, KOP_mul, k_op2(b, KOP_div, n, tile), tile);
+  Tile t = {0};
+  tile_groups(c, &t, g, 1, false);
+  c->prefetch = 0;
+  if (c->token_tile > 1) token_loop(c, &t, k_i64(b, 0), whole, c->token_tile);
+  token_loop(c, &t, c->token_tile > 1 ? whole : k_i64(b, 0), n, 1);
+  k_par_end(b);
+}
+
+/* ---- set-up
+ * -------------------------------------------------------------------------------------------- */
+
+/* The values that the tile's sums are: the parts of a split that the cluster holds, or the result.
+ */
+static void find_parts(Contract *c) {
+  Lower *l = c->d.l;
+  const Op *split = NULL;
+  for (uint32_t i = 0; i < l->cluster->nops; i++) {
+    const Op *o = graph_get(l->g, l->cluster->ops[i]);
+    if (o->code == OP_split && o->in[0] == c->op->out[0]) split = o;
+  }
+  c->parts = split ? split->nout : 1;
+  BUG_IF(c->parts > CONTRACT_PARTS, "a linear in %u parts", c->parts);
+  for (uint32_t i = 0; i < c->parts; i++) c->part[i] = split ? split->out[i] : c->op->out[0];
+  c->shape = &graph_value(l->g, c->part[0])->type;
+  c->part_cols = c->rows / c->parts;
+  c->part_groups = (c->part_cols + 15) / 16;
+}
+
+/* The operand: requantised rows, or dense f32 rows. */
+static Place find_operand(Contract *c) {
+  Lower *l = c->d.l;
+  const Type *t = &graph_value(l->g, c->op->in[0])->type;
+  ActFormat act = c->op->attrs.linear.act;
+  c->integer = c->quant->unpack_ints && (t->storage != Q_plain || act != ACT_f32);
+  if (!c->integer) return place_as_rows(l, c->op->in[0], &c->x_stride);
+  Storage format = act == ACT_i16 ? Q_act_i16 : Q_act_i8;
+  c->act = act_layout(format, c->k);
+  if (t->storage != Q_plain) return place_of(l, c->op->in[0]);
+  return lower_requant(l, c->op->in[0], format);
+}
+
+static uint32_t clamped(uint32_t v, uint32_t hi) {
+  return v < 1 ? 1 : v > hi ? hi : v;
+}
+
+Status lower_contract(Lower *l) {
+  const Op *op = graph_get(l->g, l->cluster->anchor);
+  const Value *wv = graph_value(l->g, op->in[1]);
+  Contract c;
+  memset(&c, 0, sizeof c);
+  c.op = op;
+  c.d.l = l;
+  Place w = weight_rows16(l, wv->index, &c.quant);
+  if (!c.quant) return lower_error(l, op, "reads a weight in a format that can't be computed yet");
+  c.rows = dim_literal(l, wv->type.dim[0]);
+  c.k = dim_literal(l, wv->type.dim[1]);
+  c.group_bytes = (int64_t)quant_packed_size(c.quant, 16, c.k);
+  find_parts(&c);
+  Place x = find_operand(&c);
+  c.x_type = kscalar_of(x.dtype);
+  draft_begin(&c.d, l, KC_contract, arena_printf(l->arena, "linear_%s", c.quant->name));
+  c.w = draft_buffer(&c.d, &w, K_i8, false);
+  c.x = draft_buffer(&c.d, &x, c.integer ? K_i8 : c.x_type, false);
+  if (!c.integer && x.shift) c.x_shift = draft_dim(&c.d, x.shift);
+  c.prefetch = l->target->prefetch_bytes;
+  c.in_flight = clamped(l->target->row_groups, TILE_GROUPS);
+  c.token_tile = clamped(c.integer ? l->target->token_tile : l->target->float_tile, TILE_TOKENS);
+  DimId rows = rows_of(l, &graph_value(l->g, op->out[0])->type);
+  c.d.flops = dim_mul(l, rows, dim_const(l->m->dims, 2 * c.rows * c.k));
+  if (dim_literal(l, rows) == 1)
+    one_token(&c);
+  else
+    many_tokens(&c, rows);
+  draft_end(&c.d);
+  return OK;
+}

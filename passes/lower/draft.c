@@ -1,0 +1,132 @@
+/* Drafts: one kernel while it is built, then shared, bound and launched.
+ *
+ * Everything that differs from layer to layer (weights, scratch, offsets of views) is in the
+ * launch's binds; a kernel names only its parameters, so that equal work compiles to one kernel: a
+ * finished draft is compared with the kernels that the program has and dropped when one is the
+ * same.
+ */
+#include "passes/lower/lower.h"
+
+#include <string.h>
+
+void draft_begin(Draft *d, Lower *l, KClass klass, const char *name) {
+  memset(d, 0, sizeof *d);
+  d->l = l;
+  Kernel *k = kernel_new(l->program->arena, name, klass);
+  d->b = kbuilder(k);
+  d->extent = dim_const(l->m->dims, 1);
+}
+
+KVal draft_buffer(Draft *d, const Place *p, KScalar element, bool write) {
+  for (uint32_t i = 0; i < d->nbuf; i++) {
+    const KBind *o = &d->buf[i].access.bind;
+    if (o->space == p->bind.space && o->index == p->bind.index && o->offset == p->bind.offset &&
+        k_type(d->b.kernel, d->buf[i].val).scalar == element) {
+      d->buf[i].access.write |= write;
+      return d->buf[i].val;
+    }
+  }
+  BUG_IF(d->nbuf == DRAFT_BUFFERS, "kernel %s needs too many buffers", d->b.kernel->name);
+  static const char *const names[] = {"arena", "weight", "state", "in", "out"};
+  KVal v = k_buffer(&d->b, write ? "y" : names[p->bind.space] + 0, element);
+  d->buf[d->nbuf].val = v;
+  d->buf[d->nbuf++].access =
+      (Access){.bind = p->bind, .bytes = p->bytes - p->bind.offset, .write = write};
+  if (p->bind.space == KS_weight) d->buf[d->nbuf - 1].access.bytes = p->bytes;
+  return v;
+}
+
+KVal draft_dim(Draft *d, DimId dim) {
+  int64_t literal = dim_literal(d->l, dim);
+  if (literal >= 0) return k_i64(&d->b, literal);
+  for (uint32_t i = 0; i < d->ndim; i++)
+    if (d->dim[i].dim == dim) return d->dim[i].val;
+  BUG_IF(d->ndim == DRAFT_DIMS, "kernel %s needs too many dimensions", d->b.kernel->name);
+  const DimExpr *e = dim_get(d->l->m->dims, dim);
+  d->dim[d->ndim].dim = dim;
+  d->dim[d->ndim].val = k_scalar(&d->b, e->kind == DIM_SYMBOL ? e->name : "n");
+  return d->dim[d->ndim++].val;
+}
+
+void draft_span(Draft *d, KVal lo, KVal hi, uint32_t ncarry, KVal *carry, SpanBody *body,
+                void *user) {
+  KBuilder *b = &d->b;
+  KVal width = k_op2(b, KOP_sub, hi, lo);
+  KVal full = k_op2(b, KOP_add, lo, k_op2(b, KOP_and, width, k_i64(b, -16)));
+  KVal col = k_for(b, "c", lo, full, 16, ncarry, carry);
+  body(user, col, 0, carry);
+  k_for_end(b, carry);
+  if (full == hi) return; /* equal literals are one value */
+  KVal left = k_cvt(b, k_op2(b, KOP_sub, hi, full), K_i32);
+  body(user, full, k_op2(b, KOP_lt, k_iota(b), k_splat(b, left)), carry);
+}
+
+/* ---- ending
+ * ------------------------------------------------------------------------------------------ */
+
+static uint32_t share_kernel(KProgram *p, Kernel *k) {
+  for (uint32_t i = 0; i < p->nkernels; i++)
+    if (kernel_same(p->kernels[i], k)) return i;
+  k->name = arena_printf(p->arena, "%s_%u", k->name, p->nkernels);
+  *VEC_PUSH(p->kernels, p->nkernels, p->ckernels) = k;
+  return p->nkernels - 1;
+}
+
+/* Adds the words of `origin` that `label` doesn't end in yet: "layer 0 / attention / q" and
+ * "layer 0 / attention / rope" become "layer 0 / attention / q + rope". */
+static void label_add(Buf *label, const char *origin) {
+  if (!origin) return;
+  if (!label->size) {
+    buf_puts(label, origin);
+    return;
+  }
+  const char *word = strrchr(origin, '/');
+  word = word ? word + 1 : origin;
+  while (*word == ' ') word++;
+  if (!strstr(label->data, word)) buf_printf(label, " + %s", word);
+}
+
+static const char *launch_label(Lower *l) {
+  Buf label = {0};
+  const Cluster *cl = l->cluster;
+  if (cl && cl->anchor) label_add(&label, graph_get(l->g, cl->anchor)->origin);
+  for (uint32_t i = 0; cl && i < cl->nops; i++)
+    label_add(&label, graph_get(l->g, cl->ops[i])->origin);
+  if (!label.size && cl && cl->nops)
+    buf_puts(&label, op_info(graph_get(l->g, cl->ops[0])->code)->name);
+  const char *text = arena_strdup(l->program->arena, label.size ? label.data : l->g->name);
+  buf_free(&label);
+  return text;
+}
+
+static DimId bytes_touched(const Draft *d) {
+  uint64_t n = 0;
+  for (uint32_t i = 0; i < d->nbuf; i++) n += d->buf[i].access.bytes;
+  return dim_const(d->l->m->dims, (int64_t)n);
+}
+
+void draft_end(Draft *d) {
+  Lower *l = d->l;
+  KProgram *p = l->program;
+  expand_math(d->b.kernel);
+  KBind *bind = ARENA_ARRAY(p->arena, KBind, d->nbuf + 1);
+  LaunchUse *use = VEC_PUSH(l->launches.use, l->launches.nuses, l->launches.cuses);
+  use->access = ARENA_ARRAY(l->arena, Access, d->nbuf + 1);
+  use->n = d->nbuf;
+  for (uint32_t i = 0; i < d->nbuf; i++) {
+    use->access[i] = d->buf[i].access;
+    bind[i] = d->buf[i].access.bind;
+  }
+  DimId *scalar = ARENA_ARRAY(p->arena, DimId, d->ndim + 1);
+  for (uint32_t i = 0; i < d->ndim; i++) scalar[i] = d->dim[i].dim;
+  uint32_t kernel = share_kernel(p, d->b.kernel);
+  KEntry *e = l->entry;
+  *VEC_PUSH(e->launches, e->nlaunches, e->claunches) =
+      (KLaunch){.kernel = kernel,
+                .bind = bind,
+                .scalar = scalar,
+                .extent = d->extent,
+                .label = launch_label(l),
+                .flops = d->flops ? d->flops : dim_const(l->m->dims, 0),
+                .bytes = bytes_touched(d)};
+}

@@ -1,0 +1,101 @@
+/* Embedding lookup: rows of a table by id.
+ *
+ * A constant table is the packed weight (often shared with the output head): element k of row id is
+ * lane id % 16 of group id / 16, taken out one by one, which costs microseconds a token and saves a
+ * second copy of the largest tensor. Ids are clamped into the table, so that a bad id can't read
+ * outside it.
+ */
+#include "passes/lower/lower.h"
+
+/* The id of row r, as i64 in 0..n-1. */
+static KVal load_id(Draft *d, const Place *ids, KVal row, int64_t stride, KVal n) {
+  KBuilder *b = &d->b;
+  KScalar s = kscalar_of(ids->dtype);
+  KAddr a = k_at(k_addr(draft_buffer(d, ids, s, false)), row, stride);
+  if (ids->shift) a = k_at(a, draft_dim(d, ids->shift), 1);
+  KVal id = k_cvt(b, k_load(b, (KType){s, 1}, a), K_i64);
+  id = k_op2(b, KOP_max, id, k_i64(b, 0));
+  return k_op2(b, KOP_min, id, k_op2(b, KOP_sub, n, k_i64(b, 1)));
+}
+
+/* The table's row, element by element out of its packed blocks. */
+static void packed_row(Draft *d, const QuantDef *q, KVal w, KVal id, int64_t k, KAddr out,
+                       KScalar to) {
+  KBuilder *b = &d->b;
+  KVal group = k_op2(b, KOP_lshr, id, k_i64(b, 4)), lane = k_op2(b, KOP_and, id, k_i64(b, 15));
+  KAddr at = k_at(k_addr(w), group, (int64_t)quant_packed_size(q, 16, k));
+  int64_t pb = q->packed_block, whole = k / pb;
+  for (int part = 0; part < 2; part++) { /* whole blocks, then the last one's beginning */
+    int64_t lo = part ? whole : 0, hi = part ? (k + pb - 1) / pb : whole;
+    if (lo == hi) continue;
+    KVal block = k_for(b, "b", k_i64(b, lo), k_i64(b, hi), 1, 0, NULL);
+    KVal i = k_for(b, "i", k_i64(b, 0), k_i64(b, part ? k % pb : pb), 1, 0, NULL);
+    KVal x = q->unpack_one(b, k_at(at, block, q->packed_bytes), lane, i);
+    k_store(b, k_cvt(b, x, to), k_at(k_at(out, block, pb), i, 1));
+    k_for_end(b, NULL);
+    k_for_end(b, NULL);
+  }
+}
+
+typedef struct RowCopy {
+  Draft *d;
+  KAddr from, to;
+  KType type;
+  KVal out_row;
+} RowCopy;
+
+static void copy_body(void *user, KVal col, KVal mask, KVal *carry) {
+  (void)carry;
+  RowCopy *c = user;
+  KBuilder *b = &c->d->b;
+  KAddr from = k_at(c->from, col, 1), to = k_at(c->to, col, 1);
+  if (mask)
+    k_store_mask(b, k_load_mask(b, c->type, from, mask), to, mask);
+  else
+    k_store(b, k_load(b, c->type, from), to);
+}
+
+static void plain_row(Draft *d, const Place *table, int64_t stride, KVal id, KAddr out) {
+  KScalar s = kscalar_of(table->dtype);
+  KAddr from = k_at(k_addr(draft_buffer(d, table, s, false)), id, stride);
+  if (table->shift) from = k_at(from, draft_dim(d, table->shift), 1);
+  RowCopy c = {.d = d, .from = from, .to = out, .type = {(uint8_t)s, 16}};
+  draft_span(d, k_i64(&d->b, 0), draft_dim(d, table->dim[1]), 0, NULL, copy_body, &c);
+}
+
+Status lower_gather(Lower *l, const Op *op) {
+  const Value *tv = graph_value(l->g, op->in[0]);
+  int64_t k = dim_literal(l, tv->type.dim[1]), id_stride = 1, stride = k;
+  bool packed = tv->kind == V_CONST && dtype_is_float(tv->type.dtype);
+  if (k < 0) return lower_error(l, op, "needs a table of a width known when compiling");
+  const QuantDef *q = NULL;
+  Place table, ids = place_of(l, op->in[1]);
+  if (packed) {
+    table = weight_rows16(l, tv->index, &q);
+    if (!q) return lower_error(l, op, "reads a table in a format that can't be computed yet");
+  } else
+    table = place_as_rows(l, op->in[0], &stride);
+  if (!place_is_contiguous(l, &ids)) {
+    Place copy = place_scratch(l, &graph_value(l->g, op->in[1])->type);
+    lower_copy(l, &ids, &copy);
+    ids = copy;
+  }
+  Place out = place_result(l, op->out[0]);
+  Draft d;
+  draft_begin(&d, l, KC_map, q ? arena_printf(l->arena, "gather_%s", q->name) : "gather");
+  d.extent = type_elements(l->m->dims, &graph_value(l->g, op->in[1])->type);
+  d.flops = dim_mul(l, d.extent, dim_const(l->m->dims, k));
+  KVal w = q ? draft_buffer(&d, &table, K_i8, false) : 0;
+  KVal n = draft_dim(&d, tv->type.dim[0]);
+  KVal r = k_par(&d.b, "r", draft_dim(&d, d.extent));
+  KVal id = load_id(&d, &ids, r, id_stride, n);
+  KScalar s = kscalar_of(out.dtype);
+  KAddr to = k_at(k_addr(draft_buffer(&d, &out, s, true)), r, k);
+  if (q)
+    packed_row(&d, q, w, id, k, to, s);
+  else
+    plain_row(&d, &table, stride, id, to);
+  k_par_end(&d.b);
+  draft_end(&d);
+  return OK;
+}

@@ -1,0 +1,216 @@
+/* Inside the lowering: what the files of passes/lower share.
+ *
+ * lower.c walks the clusters of a graph and gives each to the file of its class; that file drafts a
+ * kernel (draft.c) whose operands are places (place.c) and whose element-wise work is evaluated at
+ * points of an iteration shape (expr.c). A launch is appended with the bytes that it reads and
+ * writes; when the graph is done, plan_memory.c gives every scratch value its offset and
+ * barriers.c sets the barriers. Convention: until then an arena bind's `index` is the number of its
+ * scratch block, and its offset counts within that block.
+ */
+#ifndef INGOT_PASSES_LOWER_H
+#define INGOT_PASSES_LOWER_H
+
+#include "ir/op.h"
+#include "passes/lower/launch.h"
+#include "passes/passes.h"
+
+/* ---- places: where a value is and how it is strided --------------------------------------------
+ */
+
+/* Element (i0, i1, ..) stands at bind + (shift + sum of i * stride) elements. Constant shifts are
+ * in bind.offset; `shift` is 0 or a DimId known only at run time (the last row of S). A value in an
+ * activation format is rows of act_row_bytes each, one after the other; its strides are unused. */
+typedef struct Place {
+  KBind bind;
+  DType dtype;
+  Storage storage;
+  uint8_t rank;
+  DimId dim[MAX_RANK], stride[MAX_RANK];
+  DimId shift;
+  uint64_t bytes; /* of the block that holds it, at the symbols' maximum: for barriers */
+} Place;
+
+typedef struct Lower {
+  Module *m;
+  const LowerTarget *target;
+  PassCtx *ctx;
+  KProgram *program;
+  Arena *arena;
+  /* of the entry being lowered */
+  Graph *g;
+  KEntry *entry;
+  LaunchList launches;
+  Place *place; /* by ValueId */
+  bool *placed;
+  const Cluster *cluster;
+  uint32_t cluster_index; /* 1-based, as in Op.cluster */
+} Lower;
+
+/* A message about op `o` of the graph being lowered; always FAIL. */
+Status lower_error(const Lower *l, const Op *o, const char *what);
+
+/* The place of a value; constants are laid out plainly when first asked for. BUG when nothing has
+ * computed it. */
+Place place_of(Lower *l, ValueId v);
+/* A place for a result: the output buffer when the graph gives it away, else fresh scratch. */
+Place place_result(Lower *l, ValueId v);
+/* Fresh scratch with the shape of `type`, row-major. */
+Place place_scratch(Lower *l, const Type *type);
+void place_set(Lower *l, ValueId v, const Place *p);
+/* Row-major strides for p's dimensions. */
+void place_contiguous(Lower *l, Place *p);
+bool place_is_contiguous(const Lower *l, const Place *p);
+/* Views: false when the result can't be had without moving data. */
+bool place_reshape(Lower *l, const Place *from, const Type *to, Place *out);
+/* `size` elements of axis from `start` (an interned dimension). */
+Place place_slice(Lower *l, const Place *from, int axis, DimId start, DimId size);
+Place place_transpose(const Place *from, const int64_t *perm);
+/* Rows of the last axis at one literal distance: *stride in elements; false otherwise. */
+bool place_rows(const Lower *l, const Place *p, int64_t *stride);
+/* The same, copying to scratch first when the value isn't laid out so. */
+Place place_as_rows(Lower *l, ValueId v, int64_t *stride);
+/* The place of a value with literal strides in every dimension and the last one dense, copying to
+ * scratch when need be. */
+Place place_as_strided(Lower *l, ValueId v);
+
+static inline int64_t dim_literal(const Lower *l, DimId d) { /* -1: known at run time only */
+  int64_t v;
+  return dim_is_const(l->m->dims, d, &v) ? v : -1;
+}
+static inline DimId dim_mul(Lower *l, DimId a, DimId b) {
+  return dim_op(l->m->dims, DIM_MUL, a, b);
+}
+/* Product of all dimensions but the last: rows. */
+DimId rows_of(Lower *l, const Type *t);
+static inline DimId last_dim(const Lower *l, const Type *t) {
+  return t->rank ? t->dim[t->rank - 1] : dim_const(l->m->dims, 1);
+}
+KScalar kscalar_of(DType t); /* in memory; K_void: none (f64) */
+
+/* Weights: the layout is made at first use and shared afterwards. *bind is where it starts. */
+Place weight_plain(Lower *l, uint32_t constant);
+Place weight_rows16(Lower *l, uint32_t constant, const QuantDef **def);
+
+/* ---- drafts: a kernel being built and the launch that will call it ------------------------------
+ */
+
+enum { DRAFT_BUFFERS = 40, DRAFT_DIMS = 24 };
+typedef struct Draft {
+  Lower *l;
+  KBuilder b;
+  uint32_t nbuf;
+  struct {
+    KVal val;
+    Access access;
+  } buf[DRAFT_BUFFERS];
+  uint32_t ndim;
+  struct {
+    DimId dim;
+    KVal val;
+  } dim[DRAFT_DIMS];
+  DimId extent, flops;
+} Draft;
+
+void draft_begin(Draft *d, Lower *l, KClass klass, const char *name);
+/* The buffer parameter for a place; one for each (place, element) however often it is asked for. */
+KVal draft_buffer(Draft *d, const Place *p, KScalar element, bool write);
+/* A dimension as an i64: a literal, or a scalar parameter. */
+KVal draft_dim(Draft *d, DimId dim);
+/* Ends the kernel, shares it with an equal one, and appends the launch. The label is made of the
+ * origins of the cluster's ops. */
+void draft_end(Draft *d);
+
+/* A loop over [lo, hi) in steps of 16 lanes, then once more under a mask for what is left (left out
+ * when the bounds are literals and nothing is). `carry` are updated in place by the body. */
+typedef void SpanBody(void *user, KVal col, KVal mask, KVal *carry);
+void draft_span(Draft *d, KVal lo, KVal hi, uint32_t ncarry, KVal *carry, SpanBody *body,
+                void *user);
+
+/* ---- points and expressions ---------------------------------------------------------------------
+ */
+
+/* A point of an iteration shape: a row (the leading dimensions, flattened) and 16 columns of the
+ * last one from `col`, under `mask` (0: all). */
+typedef struct Point {
+  uint8_t rank;
+  const DimId *dim;
+  KVal row, col, mask;
+  KVal index[MAX_RANK]; /* of the leading dimensions; taken apart when first needed */
+} Point;
+Point point_at(const Type *shape, KVal row, KVal col, KVal mask);
+/* Takes the row apart into one index a leading dimension, here: for whoever will load at the point
+ * inside a loop first and outside it later. Others need not call it. */
+void point_indices(Draft *d, Point *pt);
+/* Address of column 0 of the point's row in a place, and the stride of columns (0: broadcast; -1:
+ * known at run time only). */
+KAddr point_row(Draft *d, Point *pt, const Place *p, KVal buffer, int64_t *step);
+/* 16 elements of a place at a point, broadcast as numpy does; halves widened to f32. */
+KVal point_load(Draft *d, Point *pt, const Place *p);
+void point_store(Draft *d, Point *pt, const Place *p, KVal x);
+
+enum { EXPR_MEMO = 96 };
+/* Values at one point: those of the cluster computed, others loaded. */
+typedef struct Expr {
+  Draft *d;
+  Point pt;
+  uint32_t n;
+  struct {
+    ValueId v;
+    KVal k;
+  } memo[EXPR_MEMO];
+} Expr;
+void expr_begin(Expr *e, Draft *d, Point pt);
+void expr_preset(Expr *e, ValueId v, KVal k); /* what the anchor gave */
+KVal expr_value(Expr *e, ValueId v);
+/* Stores every value of the cluster with `shape` that something outside reads, except those in
+ * activation formats. */
+void expr_store_results(Expr *e, const Type *shape);
+
+/* True when something outside the current cluster (or the graph's outputs) reads `v`. */
+bool value_escapes(const Lower *l, ValueId v);
+bool in_cluster(const Lower *l, ValueId v); /* computed by the current cluster */
+
+/* ---- activation formats in memory (act.c)
+ * --------------------------------------------------------- */
+
+/* One row of K: the planes of every block of 32, then the sums of q (i32, a block), then scales. */
+typedef struct ActLayout {
+  int64_t blocks, block_bytes, sums, scales, row_bytes; /* offsets in bytes */
+  bool planes2;
+} ActLayout;
+ActLayout act_layout(Storage format, int64_t k);
+/* Emits the quantisation of one row; `x` gives 16 floats at (col, mask). `row` counts rows of p. */
+typedef KVal RowFn(void *user, KVal col, KVal mask);
+void act_quantise(Draft *d, const Place *p, KVal row, int64_t k, RowFn *x, void *user);
+
+/* ---- the classes
+ * ------------------------------------------------------------------------------------ */
+
+Status lower_map(Lower *l); /* element-wise chains */
+Status lower_row(Lower *l); /* norms, softmax, argmax, sums, requant */
+Status lower_contract(Lower *l);
+Status lower_matmul(Lower *l, const Op *op); /* two run-time values; also linear */
+Status lower_attend(Lower *l, const Op *op);
+Status lower_view(Lower *l, const Op *op); /* reshape, transpose, split, slice, concat */
+Status lower_gather(Lower *l, const Op *op);
+Status lower_position(Lower *l, const Op *op); /* rope_freqs, rope_table, rope, kv_append */
+/* Copies a strided value into another place of the same shape. */
+void lower_copy(Lower *l, const Place *from, const Place *to);
+/* Requantises a value that no pass has requantised; the place of its rows. */
+Place lower_requant(Lower *l, ValueId v, Storage format);
+
+/* How a cache lies in memory: keys [kv_heads][context / 16][head_dim][16], then values
+ * [kv_heads][context][head_dim padded to 16], both in the state's dtype. */
+enum { KEY_BLOCK = 64 }; /* keys that share one step of the running softmax */
+typedef struct CacheLayout {
+  KScalar type;
+  int64_t context, dim, padded; /* context padded to KEY_BLOCK */
+  int64_t key_head, value_head; /* elements a head */
+  int64_t values;               /* element at which values begin */
+  uint64_t bytes;
+} CacheLayout;
+CacheLayout cache_layout(const StateDef *s);
+Place place_state(Lower *l, ValueId v, const StateDef **def);
+DimId past_dim(Lower *l); /* P, or 0 */
+
+#endif

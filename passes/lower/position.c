@@ -1,0 +1,260 @@
+/* Positions: rope_freqs, rope_table, rope and kv_append; class map.
+ *
+ * rope_freqs: what depends on the model alone is computed here in double, once, and enters as
+ * literals: dynamic:  freq_i = base^(-2i/dim) * exp(-2i/(dim-2) * log(stretch)), stretch from
+ * seq_len; longrope: freq_i = 1 / (list_i * base^(2i/dim)), list chosen by seq_len. kv_append
+ * writes keys transposed in blocks of 16 positions (lower.h, CacheLayout), so that attention loads
+ * 16 keys of one dimension as one vector: a scatter here, once, for a load there, many times.
+ */
+#include "passes/lower/lower.h"
+
+#include <math.h>
+
+/* ---- rope_freqs ---- */
+
+/* Vector of stretch factors for the frequencies first .. first+15 of a dynamic rope. */
+static KVal stretched(KBuilder *b, const Attrs_rope_freqs *a, KVal log_stretch, int first) {
+  KVal i = k_op2(b, KOP_add, k_iota(b), k_int(b, KT(i32, 16), first));
+  KVal e = k_op2(b, KOP_mul, k_cvt(b, i, K_f32), k_f32(b, 16, -2.0 / (double)(a->dim - 2)));
+  return k_op1(b, KOP_exp, k_op2(b, KOP_mul, e, log_stretch));
+}
+
+static KVal log_of_stretch(KBuilder *b, const Attrs_rope_freqs *a, KVal len) {
+  KVal n = k_op2(b, KOP_max, len, k_i64(b, a->original));
+  KVal s = k_op2(b, KOP_mul, k_f32(b, 1, a->factor), k_cvt(b, n, K_f32));
+  s = k_op2(b, KOP_div, s, k_f32(b, 1, (double)a->original));
+  s = k_op2(b, KOP_sub, s, k_f32(b, 1, a->factor - 1));
+  return k_op1(b, KOP_log, k_splat(b, s));
+}
+
+static void store_dynamic(KBuilder *b, const Attrs_rope_freqs *a, KVal len, KVal out) {
+  int64_t half = a->dim / 2;
+  KVal local = k_local(b, "stretch", K_f32, (int64_t)align_up((uint64_t)half, 16));
+  KVal log_stretch = log_of_stretch(b, a, len);
+  for (int i = 0; i < half; i += 16)
+    k_store(b, stretched(b, a, log_stretch, i), k_off(k_addr(local), i));
+  for (int i = 0; i < half; i++) {
+    double f = pow(a->base, -2.0 * i / (double)a->dim);
+    KVal x = k_load(b, KT(f32, 1), k_off(k_addr(local), i));
+    k_store(b, k_op2(b, KOP_mul, x, k_f32(b, 1, f)), k_off(k_addr(out), i));
+  }
+}
+
+static void store_longrope(KBuilder *b, const Attrs_rope_freqs *a, KVal len, KVal list, KVal out) {
+  KVal is_long = k_op2(b, KOP_gt, len, k_i64(b, a->original));
+  KVal from = k_select(b, is_long, k_i64(b, a->dim / 2), k_i64(b, 0));
+  for (int i = 0; i < a->dim / 2; i++) {
+    KVal power = k_f32(b, 1, pow(a->base, 2.0 * i / (double)a->dim));
+    KVal x = k_load(b, KT(f32, 1), k_off(k_at(k_addr(list), from, 1), i));
+    x = k_op2(b, KOP_div, k_f32(b, 1, 1), k_op2(b, KOP_mul, x, power));
+    k_store(b, x, k_off(k_addr(out), i));
+  }
+}
+
+static void lower_freqs(Lower *l, const Op *op) {
+  const Attrs_rope_freqs *a = &op->attrs.rope_freqs;
+  Place len = place_of(l, op->in[0]), out = place_result(l, op->out[0]);
+  Place list = {0};
+  int64_t stride;
+  if (op->nin > 1) list = place_as_rows(l, op->in[1], &stride);
+  Draft d;
+  draft_begin(&d, l, KC_map, "rope_freqs");
+  KBuilder *b = &d.b;
+  KScalar s = kscalar_of(len.dtype);
+  KVal from = draft_buffer(&d, &len, s, false), to = draft_buffer(&d, &out, K_f32, true);
+  KVal lists = op->nin > 1 ? draft_buffer(&d, &list, K_f32, false) : 0;
+  k_par(b, "p", k_i64(b, 1));
+  KVal n = k_cvt(b, k_load(b, (KType){s, 1}, k_addr(from)), K_i64);
+  if (a->kind == ROPEFREQ_dynamic)
+    store_dynamic(b, a, n, to);
+  else
+    store_longrope(b, a, n, lists, to);
+  k_par_end(b);
+  draft_end(&d);
+}
+
+/* ---- rope_table ---- */
+
+typedef struct TableBody {
+  Draft *d;
+  const Type *shape;
+  Place freqs, cosine, sine;
+  KVal pos, row; /* pos: f32 splat */
+  double scale;
+} TableBody;
+
+static void table_body(void *user, KVal col, KVal mask, KVal *carry) {
+  (void)carry;
+  TableBody *t = user;
+  KBuilder *b = &t->d->b;
+  Point pt = point_at(t->shape, t->row, col, mask);
+  KVal angle = k_op2(b, KOP_mul, t->pos, point_load(t->d, &pt, &t->freqs));
+  KVal c = k_op1(b, KOP_cos, angle), s = k_op1(b, KOP_sin, angle);
+  if (t->scale != 1) {
+    c = k_op2(b, KOP_mul, c, k_f32(b, 16, t->scale));
+    s = k_op2(b, KOP_mul, s, k_f32(b, 16, t->scale));
+  }
+  point_store(t->d, &pt, &t->cosine, c);
+  point_store(t->d, &pt, &t->sine, s);
+}
+
+static void lower_table(Lower *l, const Op *op) {
+  const Type *shape = &graph_value(l->g, op->out[0])->type;
+  Place pos = place_as_strided(l, op->in[0]);
+  TableBody t = {.shape = shape, .freqs = place_of(l, op->in[1])};
+  t.cosine = place_result(l, op->out[0]);
+  t.sine = place_result(l, op->out[1]);
+  t.scale = op->attrs.rope_table.scale;
+  Draft d;
+  draft_begin(&d, l, KC_map, "rope_table");
+  KBuilder *b = &d.b;
+  t.d = &d;
+  d.extent = shape->dim[0];
+  d.flops = dim_mul(l, shape->dim[0], shape->dim[1]);
+  KScalar s = kscalar_of(pos.dtype);
+  KAddr at = k_addr(draft_buffer(&d, &pos, s, false));
+  if (pos.shift) at = k_at(at, draft_dim(&d, pos.shift), 1);
+  t.row = k_par(b, "s", draft_dim(&d, d.extent));
+  KVal p = k_load(b, (KType){s, 1}, k_at(at, t.row, dim_literal(l, pos.stride[0])));
+  t.pos = k_splat(b, k_cvt(b, p, K_f32));
+  draft_span(&d, k_i64(b, 0), draft_dim(&d, shape->dim[1]), 0, NULL, table_body, &t);
+  k_par_end(b);
+  draft_end(&d);
+}
+
+/* ---- rope ---- */
+
+typedef struct RopeBody {
+  Draft *d;
+  KAddr x, y, cosine, sine; /* of the row (token, head) */
+  KScalar xs, ys;
+  int64_t second, lane; /* distance of the second half; of neighbours within a half */
+} RopeBody;
+
+static KVal lanes_at(KBuilder *b, KAddr a, KScalar s, KVal mask) {
+  KType t = {s, 16};
+  return k_cvt(b, mask ? k_load_mask(b, t, a, mask) : k_load(b, t, a), K_f32);
+}
+
+static void store_lanes(KBuilder *b, KVal x, KScalar s, KAddr a, KVal mask) {
+  x = k_cvt(b, x, s);
+  if (mask)
+    k_store_mask(b, x, a, mask);
+  else
+    k_store(b, x, a);
+}
+
+static void rope_body(void *user, KVal col, KVal mask, KVal *carry) {
+  (void)carry;
+  RopeBody *r = user;
+  KBuilder *b = &r->d->b;
+  KVal c = lanes_at(b, k_at(r->cosine, col, 1), K_f32, mask);
+  KVal s = lanes_at(b, k_at(r->sine, col, 1), K_f32, mask);
+  KAddr x = k_lane(k_at(r->x, col, r->lane), r->lane);
+  KAddr y = k_lane(k_at(r->y, col, r->lane), r->lane);
+  KVal x0 = lanes_at(b, x, r->xs, mask), x1 = lanes_at(b, k_off(x, r->second), r->xs, mask);
+  KVal y0 = k_fma(b, x0, c, k_op1(b, KOP_neg, k_op2(b, KOP_mul, x1, s)));
+  KVal y1 = k_fma(b, x1, c, k_op2(b, KOP_mul, x0, s));
+  store_lanes(b, y0, r->ys, y, mask);
+  store_lanes(b, y1, r->ys, k_off(y, r->second), mask);
+}
+
+static void rest_body(void *user, KVal col, KVal mask, KVal *carry) {
+  (void)carry;
+  RopeBody *r = user;
+  KBuilder *b = &r->d->b;
+  store_lanes(b, lanes_at(b, k_at(r->x, col, 1), r->xs, mask), r->ys, k_at(r->y, col, 1), mask);
+}
+
+/* Address of head `h` of token `t` in a [S, heads, D] place with literal strides. */
+static KAddr head_addr(Draft *d, const Place *p, KVal t, KVal h, bool write) {
+  KAddr a = k_addr(draft_buffer(d, p, kscalar_of(p->dtype), write));
+  if (p->shift) a = k_at(a, draft_dim(d, p->shift), 1);
+  return k_at(k_at(a, t, dim_literal(d->l, p->stride[0])), h, dim_literal(d->l, p->stride[1]));
+}
+
+static void lower_rope(Lower *l, const Op *op) {
+  const Type *shape = &graph_value(l->g, op->out[0])->type;
+  int64_t cs, ss, width = dim_literal(l, shape->dim[2]);
+  Place x = place_as_strided(l, op->in[0]), y = place_result(l, op->out[0]);
+  Place cosine = place_as_rows(l, op->in[1], &cs), sine = place_as_rows(l, op->in[2], &ss);
+  int64_t half = dim_literal(l, cosine.dim[1]);
+  bool pairs = op->attrs.rope.mode == ROPE_pairs;
+  Draft d;
+  draft_begin(&d, l, KC_map, "rope");
+  KBuilder *b = &d.b;
+  d.extent = rows_of(l, shape);
+  d.flops = dim_mul(l, d.extent, dim_const(l->m->dims, 3 * width));
+  KVal heads = draft_dim(&d, shape->dim[1]);
+  KVal p = k_par(b, "p", draft_dim(&d, d.extent));
+  KVal t = k_op2(b, KOP_div, p, heads), h = k_op2(b, KOP_rem, p, heads);
+  RopeBody r = {.d = &d, .lane = pairs ? 2 : 1, .second = pairs ? 1 : half};
+  r.xs = kscalar_of(x.dtype);
+  r.ys = kscalar_of(y.dtype);
+  r.x = head_addr(&d, &x, t, h, false);
+  r.y = head_addr(&d, &y, t, h, true);
+  r.cosine = k_at(k_addr(draft_buffer(&d, &cosine, K_f32, false)), t, cs);
+  r.sine = k_at(k_addr(draft_buffer(&d, &sine, K_f32, false)), t, ss);
+  if (cosine.shift) r.cosine = k_at(r.cosine, draft_dim(&d, cosine.shift), 1);
+  if (sine.shift) r.sine = k_at(r.sine, draft_dim(&d, sine.shift), 1);
+  draft_span(&d, k_i64(b, 0), k_i64(b, half), 0, NULL, rope_body, &r);
+  if (2 * half < width) draft_span(&d, k_i64(b, 2 * half), k_i64(b, width), 0, NULL, rest_body, &r);
+  k_par_end(b);
+  draft_end(&d);
+}
+
+/* ---- kv_append ---- */
+
+typedef struct AppendBody {
+  Draft *d;
+  KAddr k, v, keys, values; /* of the token and head; of the position in the cache */
+  KScalar ks, vs, to;
+} AppendBody;
+
+static void append_body(void *user, KVal col, KVal mask, KVal *carry) {
+  (void)carry;
+  AppendBody *a = user;
+  KBuilder *b = &a->d->b;
+  KVal k = lanes_at(b, k_at(a->k, col, 1), a->ks, mask);
+  KVal v = lanes_at(b, k_at(a->v, col, 1), a->vs, mask);
+  store_lanes(b, k, a->to, k_lane(k_at(a->keys, col, 16), 16), mask);
+  store_lanes(b, v, a->to, k_at(a->values, col, 1), mask);
+}
+
+static void lower_append(Lower *l, const Op *op) {
+  const StateDef *def;
+  Place cache = place_state(l, op->in[0], &def);
+  CacheLayout c = cache_layout(def);
+  Place k = place_as_strided(l, op->in[1]), v = place_as_strided(l, op->in[2]);
+  place_set(l, op->out[0], &cache);
+  Draft d;
+  draft_begin(&d, l, KC_map, "kv_append");
+  KBuilder *b = &d.b;
+  d.extent = dim_mul(l, k.dim[0], k.dim[1]);
+  d.flops = dim_mul(l, d.extent, dim_const(l->m->dims, 2 * c.dim));
+  KVal heads = k_i64(b, def->kv_heads);
+  KVal buffer = draft_buffer(&d, &cache, c.type, true);
+  KVal past = past_dim(l) ? draft_dim(&d, past_dim(l)) : k_i64(b, 0);
+  KVal p = k_par(b, "p", draft_dim(&d, d.extent));
+  KVal t = k_op2(b, KOP_div, p, heads), h = k_op2(b, KOP_rem, p, heads);
+  KVal at = k_op2(b, KOP_add, past, t);
+  AppendBody a = {.d = &d, .ks = kscalar_of(k.dtype), .vs = kscalar_of(v.dtype), .to = c.type};
+  a.k = head_addr(&d, &k, t, h, false);
+  a.v = head_addr(&d, &v, t, h, false);
+  KVal block = k_op2(b, KOP_lshr, at, k_i64(b, 4)), lane = k_op2(b, KOP_and, at, k_i64(b, 15));
+  a.keys = k_at(k_at(k_at(k_addr(buffer), h, c.key_head), block, 16 * c.dim), lane, 1);
+  a.values = k_at(k_at(k_off(k_addr(buffer), c.values), h, c.value_head), at, c.padded);
+  draft_span(&d, k_i64(b, 0), k_i64(b, c.dim), 0, NULL, append_body, &a);
+  k_par_end(b);
+  draft_end(&d);
+}
+
+Status lower_position(Lower *l, const Op *op) {
+  switch (op->code) {
+  case OP_rope_freqs: lower_freqs(l, op); return OK;
+  case OP_rope_table: lower_table(l, op); return OK;
+  case OP_rope: lower_rope(l, op); return OK;
+  case OP_kv_append: lower_append(l, op); return OK;
+  default: return lower_error(l, op, "isn't an op of positions");
+  }
+}
