@@ -56,6 +56,7 @@ static json_t *level_names(const CpuTarget *const *levels, uint32_t n) {
 void card_write(const Model *model, const Module *m, const CompileOptions *o,
                 const CpuTarget *const *levels, uint32_t nlevels, Buf *out) {
   json_t *card = json_object();
+  json_object_set_new(card, "ingot_card", json_integer(1)); /* first: how a program is recognised */
   json_object_set_new(card, "name", text_or_null(model->card.name));
   json_object_set_new(card, "architecture", text_or_null(model->arch));
   json_object_set_new(card, "license", text_or_null(model->card.license));
