@@ -1,0 +1,117 @@
+/* quantize: chooses the storage format of every matrix that is streamed, and how activations meet
+ * it.
+ *
+ * Quantisation is a property of a constant's type, so this pass only rewrites types and the `act`
+ * of linears. A matrix is a rank-2 float constant that is the weight of a linear or the table of a
+ * gather; norms, biases and everything else keep their plain floats. Rules, in order:
+ *   --quant none   f32 for every matrix;
+ *   (keep)         what the model has; plain f32, f16 and bf16 as f32, f16 and bf16 streams;
+ *   --quant F      F, except that embeddings and output matrices get q8_0 when F has 4 or 5 bits
+ *                  (they carry more of the error than their share of the bytes), and a matrix with
+ *                  fewer columns than half a block of F gets f16 (padding to whole blocks would
+ *                  more than double it).
+ * An output matrix is one whose linear reaches a graph's output through element-wise ops and views
+ * alone. `act` is the option's where the format is of integers, f32 elsewhere.
+ */
+#include "passes/util.h"
+
+/* What the graphs do with a constant. */
+enum { USE_LINEAR = 1, USE_TABLE = 2, USE_OUTPUT = 4 };
+
+/* Marks the ops from which an output follows without any further contraction or norm. */
+static void mark_output_ops(const Graph *g, bool *marked) {
+  for (uint32_t i = 0; i < g->noutputs; i++) {
+    const Value *v = graph_value(g, g->outputs[i]);
+    if (v->kind == V_OP) marked[v->def] = true;
+  }
+  for (OpId o = g->nops - 1; o > 0; o--) {
+    const Op *op = graph_get(g, o);
+    if (!marked[o] || op->dead || !(op_info(op->code)->traits & (T_ELEMENTWISE | T_VIEW))) continue;
+    for (uint32_t i = 0; i < op->nin; i++) {
+      const Value *v = graph_value(g, op->in[i]);
+      if (v->kind == V_OP) marked[v->def] = true;
+    }
+  }
+}
+
+static void find_uses(const Graph *g, unsigned *use) {
+  bool *marked = mem_alloc(g->nops * sizeof *marked);
+  mark_output_ops(g, marked);
+  for (OpId o = 1; o < g->nops; o++) {
+    const Op *op = graph_get(g, o);
+    if (op->dead || (op->code != OP_linear && op->code != OP_gather)) continue;
+    ValueId w = op->in[op->code == OP_linear ? 1 : 0];
+    if (!const_of(g, w)) continue;
+    unsigned *u = &use[graph_value(g, w)->index];
+    *u |= op->code == OP_gather ? USE_TABLE : USE_LINEAR;
+    if (op->code == OP_linear && marked[o]) *u |= USE_OUTPUT;
+  }
+  mem_free(marked);
+}
+
+/* The format that means the same as plain elements of this type. */
+static Storage plain_format(DType t) {
+  return t == DT_f16 ? Q_f16 : t == DT_bf16 ? Q_bf16 : Q_f32;
+}
+
+static int format_bits(const QuantDef *q) {
+  return (int)(q->block_bytes * 8 / q->block);
+}
+
+static Storage choose(const Module *m, const ConstDef *c, unsigned use, const PassOptions *o) {
+  int64_t cols;
+  if (o->quant_none) return Q_f32;
+  if (o->quant == Q_plain)
+    return c->type.storage == Q_plain ? plain_format(c->type.dtype) : c->type.storage;
+  const QuantDef *q = quant_def(o->quant);
+  bool narrow = dim_is_const(m->dims, c->type.dim[1], &cols) && 2 * cols < (int64_t)q->block;
+  if (narrow) return Q_f16;
+  if ((use & (USE_TABLE | USE_OUTPUT)) && format_bits(q) < 8) return Q_q8_0;
+  return o->quant;
+}
+
+static Status check_options(const PassCtx *c) {
+  const QuantDef *q = quant_def(c->options.quant);
+  if (c->options.quant_none || c->options.quant == Q_plain || (q && q->encode)) return OK;
+  return diag_error(c->diag, "--quant",
+                    "%s can't be written (expected f16, bf16, q4_0, q4_1, q5_0, "
+                    "q5_1 or q8_0)",
+                    storage_name(c->options.quant));
+}
+
+static bool choose_formats(Module *m, const PassOptions *o, const unsigned *use) {
+  bool changed = false;
+  for (uint32_t i = 0; i < m->nconsts; i++) {
+    const Type *t = &m->consts[i].type;
+    if (!use[i] || t->rank != 2 || !dtype_is_float(t->dtype)) continue;
+    Storage s = choose(m, &m->consts[i], use[i], o);
+    if (t->dtype != DT_f32 || s == t->storage) continue;
+    if (m->consts[i].dense) continue; /* plain elements of our own, not a model's weights */
+    set_const_storage(m, i, s);
+    changed = true;
+  }
+  return changed;
+}
+
+static bool choose_acts(Graph *g, ActFormat act) {
+  bool changed = false;
+  for (OpId o = 1; o < g->nops; o++) {
+    Op *op = graph_get(g, o);
+    if (op->dead || op->code != OP_linear || graph_value(g, op->in[0])->type.storage != Q_plain)
+      continue;
+    ActFormat want = is_integer_format(graph_value(g, op->in[1])->type.storage) ? act : ACT_f32;
+    changed |= op->attrs.linear.act != want;
+    op->attrs.linear.act = want;
+  }
+  return changed;
+}
+
+Status pass_quantize(Module *m, PassCtx *c, bool *changed) {
+  TRY(check_options(c));
+  unsigned *use = mem_alloc((m->nconsts + 1) * sizeof *use);
+  for (uint32_t i = 0; i < m->ngraphs; i++) find_uses(m->graphs[i], use);
+  *changed |= choose_formats(m, &c->options, use);
+  for (uint32_t i = 0; i < m->ngraphs; i++) *changed |= choose_acts(m->graphs[i], c->options.act);
+  mem_free(use);
+  return OK;
+}
