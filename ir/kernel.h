@@ -238,6 +238,8 @@ Status kernels_parse(Arena *a, const char *text, const char *where, Diag *d, Ker
                      uint32_t *out_n);
 /* The invariants K1..Kn listed at the head of ir/kernel_verify.c. */
 Status kernel_verify(const Kernel *k, Diag *d);
+/* The invariants P1..Pn of whole programs, and those of each kernel: ir/kprogram.c. */
+Status kprogram_verify(const KProgram *p, Diag *d);
 /* Equal up to names: the two compile to the same code. */
 bool kernel_same(const Kernel *a, const Kernel *b);
 
