@@ -111,7 +111,7 @@ uint32_t elf_define(ElfObject *o, const char *name, uint64_t offset, uint64_t si
   return add_symbol(o, name, (ElfSymbol){0, SEC_TABLES, offset, size, false});
 }
 
-uint32_t elf_function(ElfObject *o, const char *name) {
+uint32_t elf_extern(ElfObject *o, const char *name) {
   return add_symbol(o, name, (ElfSymbol){0, SHN_UNDEF, 0, 0, true});
 }
 
@@ -126,10 +126,10 @@ static void put_symbols(const ElfObject *o, Buf *out) {
   buf_put(out, fixed, sizeof fixed);
   for (uint32_t i = 0; i < o->nsymbols; i++) {
     const ElfSymbol *s = &o->symbols[i];
-    unsigned char kind = s->function ? STT_NOTYPE : STT_OBJECT;
+    unsigned char kind = s->external ? STT_NOTYPE : STT_OBJECT;
     Elf64_Sym sym = {.st_name = (Elf64_Word)s->name,
                      .st_info = ELF64_ST_INFO(STB_GLOBAL, kind),
-                     .st_other = s->function ? STV_HIDDEN : STV_DEFAULT,
+                     .st_other = s->external ? STV_HIDDEN : STV_DEFAULT,
                      .st_shndx = s->section,
                      .st_value = s->offset,
                      .st_size = s->size};
@@ -152,6 +152,18 @@ static void put_note(const ElfObject *o, Buf *out) {
     uint64_t content;
   } note = {{6, 8, 1}, "ingot", 0};
   if (o->reserve_weights) buf_put(out, &note, sizeof note);
+}
+
+static Elf64_Ehdr file_header(unsigned sections, unsigned names) {
+  return (Elf64_Ehdr){
+      .e_ident = {ELFMAG0, ELFMAG1, ELFMAG2, ELFMAG3, ELFCLASS64, ELFDATA2LSB, EV_CURRENT},
+      .e_type = ET_REL,
+      .e_machine = EM_X86_64,
+      .e_version = EV_CURRENT,
+      .e_ehsize = sizeof(Elf64_Ehdr),
+      .e_shentsize = sizeof(Elf64_Shdr),
+      .e_shnum = (Elf64_Half)sections,
+      .e_shstrndx = (Elf64_Half)names};
 }
 
 /* Appends a section's bytes by `fill` or from `b`, and notes where they are. */
@@ -242,4 +254,37 @@ void elf_object_write(const ElfObject *o, bool writable, Buf *out) {
   buf_put(out, h, sizeof h);
   memcpy(out->data, &head, sizeof head);
   buf_free(&names);
+}
+
+/* ---- an object of weights ----------------------------------------------------------------------
+ */
+
+#define SHF_LARGE 0x10000000 /* SHF_X86_64_LARGE of the x86-64 psABI */
+
+void elf_weights_object(uint64_t bytes, Buf *head, Buf *tail) {
+  enum { W_NULL, W_DATA, W_STACK, W_SYMTAB, W_NAMES, W_SECTIONS };
+  /* One string table for sections and symbol. */
+  static const char names[] = "\0.lrodata\0.note.GNU-stack\0.symtab\0.strtab\0" WEIGHTS_SYMBOL;
+  enum { N_DATA = 1, N_STACK = 10, N_SYMTAB = 26, N_NAMES = 34, N_SYMBOL = 42, ALIGNMENT = 64 };
+  Elf64_Ehdr e = file_header(W_SECTIONS, W_NAMES);
+  uint64_t start = align_up(sizeof e, ALIGNMENT), at = align_up(start + bytes, 8);
+  Elf64_Sym symbols[2] = {[1] = {.st_name = N_SYMBOL,
+                                 .st_info = ELF64_ST_INFO(STB_GLOBAL, STT_OBJECT),
+                                 .st_other = STV_HIDDEN,
+                                 .st_shndx = W_DATA,
+                                 .st_size = bytes}};
+  Elf64_Shdr h[W_SECTIONS] = {
+      [W_DATA] = {N_DATA, SHT_PROGBITS, SHF_ALLOC | SHF_LARGE, 0, start, bytes, 0, 0, ALIGNMENT, 0},
+      [W_STACK] = {N_STACK, SHT_PROGBITS, 0, 0, at, 0, 0, 0, 1, 0},
+      [W_SYMTAB] = {N_SYMTAB, SHT_SYMTAB, 0, 0, at, sizeof symbols, W_NAMES, 1, 8,
+                    sizeof(Elf64_Sym)},
+      [W_NAMES] = {N_NAMES, SHT_STRTAB, 0, 0, at + sizeof symbols, sizeof names, 0, 0, 1, 0}};
+  e.e_shoff = align_up(at + sizeof symbols + sizeof names, 8);
+  buf_put(head, &e, sizeof e);
+  buf_align(head, ALIGNMENT);
+  for (uint64_t i = start + bytes; i < at; i++) buf_put(tail, "", 1);
+  buf_put(tail, symbols, sizeof symbols);
+  buf_put(tail, names, sizeof names);
+  while (start + bytes + tail->size < e.e_shoff) buf_put(tail, "", 1);
+  buf_put(tail, h, sizeof h);
 }

@@ -9,13 +9,14 @@
 
 #include "ir/base.h"
 
-#define WEIGHTS_SECTION ".ingot.weights"
+#define WEIGHTS_SECTION ".ingot.weights" /* of programs */
+#define WEIGHTS_SYMBOL "ingot_weights"   /* of libraries */
 
 typedef struct ElfSymbol {
   uint64_t name;    /* in `names` */
   uint16_t section; /* section number; 0: defined elsewhere */
   uint64_t offset, size;
-  bool function;
+  bool external;
 } ElfSymbol;
 
 typedef struct ElfReloc {
@@ -46,11 +47,16 @@ uint64_t elf_string(ElfObject *o, const char *s);
 void elf_point_plain(ElfObject *o, uint64_t at, uint64_t target);
 void elf_point_table(ElfObject *o, uint64_t at, uint64_t target);
 void elf_point_symbol(ElfObject *o, uint64_t at, uint32_t symbol);
-/* A symbol defined at an offset of the tables, or (undefined) a function of another object. */
+/* A symbol defined at an offset of the tables, or (undefined) something of another object. */
 uint32_t elf_define(ElfObject *o, const char *name, uint64_t offset, uint64_t size);
-uint32_t elf_function(ElfObject *o, const char *name);
+uint32_t elf_extern(ElfObject *o, const char *name);
 /* The finished object. `writable`: tables are in a section that may be relocated at start (for
  * libraries linked into position-independent programs); else they are constants. */
 void elf_object_write(const ElfObject *o, bool writable, Buf *out);
+
+/* An object that is nothing but `bytes` of weights under the name WEIGHTS_SYMBOL, in the section
+ * that linkers put beyond the reach of 32-bit displacements. `head` goes before the bytes, `tail`
+ * after. */
+void elf_weights_object(uint64_t bytes, Buf *head, Buf *tail);
 
 #endif

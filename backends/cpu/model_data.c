@@ -144,7 +144,7 @@ static uint64_t put_functions(ElfObject *o, const KProgram *p, const CpuTarget *
     uint64_t pointer = elf_table(o, &(uint64_t){0}, sizeof(uint64_t), 8);
     Buf name = {0};
     cpu_kernel_symbol(p, i, t, &name);
-    elf_point_symbol(o, pointer, elf_function(o, name.data));
+    elf_point_symbol(o, pointer, elf_extern(o, name.data));
     buf_free(&name);
   }
   return at;
@@ -265,6 +265,8 @@ void model_data(const EmitRequest *r, bool library, Buf *object) {
     o.reserve_weights = true;
   }
   uint64_t at = elf_table(&o, &m, sizeof m, 64);
+  if (m.weight_bytes && library)
+    elf_point_symbol(&o, at + offsetof(IngotModel, weights), elf_extern(&o, WEIGHTS_SYMBOL));
   for (uint32_t i = 0; i < p.n; i++) {
     if (p.at[i].plain)
       elf_point_plain(&o, at + p.at[i].field, p.at[i].target);

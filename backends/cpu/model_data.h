@@ -7,8 +7,8 @@
 /* Where the weights of an executable are mapped. */
 #define WEIGHTS_ADDRESS UINT64_C(0x4000000000)
 
-/* `library`: the tables may be linked into a position-independent program, and the weights are not
- * part of it (ingot_model.weights is NULL). */
+/* `library`: the tables may be linked into a position-independent program, and the
+ * weights are another object's (WEIGHTS_SYMBOL). */
 void model_data(const EmitRequest *r, bool library, Buf *object);
 
 #endif

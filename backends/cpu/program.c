@@ -97,9 +97,6 @@ Status program_pack(int fd, uint64_t offset, const EmitRequest *r, Diag *d) {
       s = diag_error(d, r->out, "cannot be written: %s", strerror(errno));
     done += w->bytes;
   }
-  /* The last weight may end below the planned size: the file must not. */
-  if (s == OK && ftruncate(fd, (off_t)(offset + p->weight_bytes)))
-    s = diag_error(d, r->out, "cannot be written: %s", strerror(errno));
   if (s == OK && r->progress)
     r->progress(r->user, "pack weights", p->weight_bytes, p->weight_bytes);
   mem_free(buffer);
@@ -121,7 +118,8 @@ Status program_add_weights(const char *path, const EmitRequest *r, Diag *d, Emit
     out->weight_bytes = bytes;
     out->file_bytes = at + bytes;
     s = program_pack(fd, at, r, d);
-    if (s == OK && !move_headers(fd, at, bytes))
+    /* The last weight may end below the planned size: the file must not. */
+    if (s == OK && (ftruncate(fd, (off_t)out->file_bytes) || !move_headers(fd, at, bytes)))
       s = diag_error(d, r->out, "cannot be written: %s", strerror(errno));
   }
   if (close(fd) && s == OK) s = diag_error(d, r->out, "cannot be written: %s", strerror(errno));
