@@ -45,14 +45,24 @@ bool keval_error(KEval *e, const KStep *s, const char *fmt, ...) {
 /* ---- memory
  * ----------------------------------------------------------------------------------------- */
 
-/* Byte address of lane 0; *apart is the distance of lanes in bytes. */
-static uint64_t address(KEval *e, const KStep *s, uint64_t *apart) {
+static KScalar base_scalar(const KEval *e, const KAddr *a) {
+  return (KScalar)e->k->values[a->base].type.scalar;
+}
+
+/* Byte address of lane 0 in *at and the distance of lanes in *apart; an error when it overflows. */
+static bool address(KEval *e, const KStep *s, uint64_t *at, uint64_t *apart) {
   const KAddr *a = s->inst->addr;
-  uint64_t at = (uint64_t)a->offset;
-  for (uint32_t i = 0; i < a->nterm; i++)
-    at += (uint64_t)e->reg[a->term[i].index].l[0] * (uint64_t)a->term[i].stride;
+  int64_t sum = a->offset, term, size = (int64_t)kscalar_size(base_scalar(e, a));
+  bool over = false;
+  for (uint32_t i = 0; i < a->nterm; i++) {
+    over |= __builtin_mul_overflow(e->reg[a->term[i].index].l[0], a->term[i].stride, &term);
+    over |= __builtin_add_overflow(sum, term, &sum);
+  }
+  if (__builtin_mul_overflow(sum, size, &sum) || over)
+    return keval_error(e, s, "its address overflows 64 bits");
+  *at = (uint64_t)sum;
   *apart = (uint64_t)a->lane * s->bytes;
-  return at * kscalar_size((KScalar)e->k->values[a->base].type.scalar);
+  return true;
 }
 
 static bool check_lane(KEval *e, const KStep *s, const Memory *m, uint64_t at) {
@@ -97,7 +107,8 @@ static void write_lane(const KStep *s, const KReg *r, int n, uint8_t *p) {
 
 static bool run_load(KEval *e, const KStep *s) {
   const Memory *m = &e->mem[s->inst->addr->base];
-  uint64_t apart, at = address(e, s, &apart);
+  uint64_t apart, at;
+  if (!address(e, s, &at, &apart)) return false;
   for (int n = 0; n < s->lanes; n++, at += apart) {
     if (s->a && !s->a->i[n]) {
       if (s->bytes == 8)
@@ -114,7 +125,8 @@ static bool run_load(KEval *e, const KStep *s) {
 
 static bool run_store(KEval *e, const KStep *s) {
   const Memory *m = &e->mem[s->inst->addr->base];
-  uint64_t apart, at = address(e, s, &apart);
+  uint64_t apart, at;
+  if (!address(e, s, &at, &apart)) return false;
   for (int n = 0; n < s->lanes; n++, at += apart) {
     if (s->b && !s->b->i[n]) continue;
     if (!check_lane(e, s, m, at)) return false;
@@ -127,7 +139,8 @@ static bool run_store(KEval *e, const KStep *s) {
 /* The common case: 16 whole f32 or i32 lanes beside each other in a buffer. */
 static bool run_load_64(KEval *e, const KStep *s) {
   const Memory *m = &e->mem[s->inst->addr->base];
-  uint64_t apart, at = address(e, s, &apart);
+  uint64_t apart, at;
+  if (!address(e, s, &at, &apart)) return false;
   if (at > m->size || m->size - at < 64) return run_load(e, s);
   memcpy(s->out->i, m->data + at, 64);
   return true;

@@ -99,10 +99,10 @@ static Status parse_type(Parser *p, KType *out) {
 
 static Status parse_number(Parser *p, Operand *out) {
   Lexer ahead = p->l; /* a sign may stand before an integer that must stay exact */
-  lex_accept(&ahead, "-");
-  out->integer = ahead.tok.kind == LX_INT;
+  bool minus = lex_accept(&ahead, "-");
+  uint64_t limit = (uint64_t)INT64_MAX + minus;
+  out->integer = ahead.tok.kind == LX_INT && ahead.tok.i <= limit;
   if (!out->integer) return lex_f64(&p->l, &out->f);
-  bool minus = lex_is(&p->l, "-");
   TRY(lex_i64(&p->l, &out->i));
   out->f = minus && out->i == 0 ? -0.0 : (double)out->i;
   return OK;
@@ -115,7 +115,7 @@ static Status make_literal(Parser *p, Operand *o, KType t) {
     return OK;
   }
   char text[8];
-  if (!o->integer) return lex_error(&p->l, "a fraction as a literal of %s", ktype_print(t, text));
+  if (!o->integer) return lex_error(&p->l, "not a number that %s holds", ktype_print(t, text));
   if (t.scalar == K_void) return lex_error(&p->l, "a literal of type void");
   o->value = kernel_literal_int(p->k, t, o->i);
   return OK;

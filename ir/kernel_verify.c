@@ -117,6 +117,7 @@ static Status check_address(Verifier *v, const KInst *in) {
   KValueKind kind = v->k->values[a->base].kind;
   if (kind != KV_BUFFER && kind != KV_LOCAL)
     return wrong(v, 7, in, "%%%u is neither buffer nor local", a->base);
+  if (a->lane > INT32_MAX) return wrong(v, 7, in, "lanes %lld apart", (long long)a->lane);
   if (a->nterm > KADDR_TERMS) return wrong(v, 7, in, "more than %d indices", KADDR_TERMS);
   for (uint32_t i = 0; i < a->nterm; i++) {
     TRY(check_use(v, in, a->term[i].index));

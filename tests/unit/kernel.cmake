@@ -1,2 +1,3 @@
 ingot_unit_test(kernel ir_kernel)
 ingot_unit_test(math passes_kernel)
+ingot_unit_test(kernel_eval ir_kernel)

@@ -168,7 +168,8 @@ static void test_parser_refuses(void **state) {
   assert_refused(PAR("%a = ad %r, 1\n"), "test:3:9: unknown operation ad; did you mean add?");
   assert_refused(PAR("%a = add %r, %b\n"), "%b is not defined here");
   assert_refused(PAR("%a = add %r, 1\n%a = add %r, 2\n"), "%a is defined twice");
-  assert_refused(PAR("%a = add %r, 0.5\n"), "a fraction as a literal of i64");
+  assert_refused(PAR("%a = add %r, 0.5\n"), "not a number that i64 holds");
+  assert_refused(PAR("%a = add %r, 9223372036854775808\n"), "not a number that i64 holds");
   assert_refused(PAR("%a = neg 0.5\n"), "a number without a type");
   assert_refused(PAR("%a, %b = add %r, %r\n"), "add gives 1 values but 2 are named");
   assert_refused(PAR("neg %r\n"), "neg gives 1 values but 0 are named");
@@ -251,6 +252,7 @@ static void test_verifier_on_text(void **state) {
       {6, "bounds must be i64", PAR("for %i in 0..i32 5 {\n}\n")},
       {6, "step must be positive", PAR("for %i in 0..5 step 0 {\n}\n")},
       {7, "neither buffer nor local", PAR("%w = load f32 %r[0]\n")},
+      {7, "lanes 4294967296 apart", PAR("%w = load v16f32 %x[0] lane=4294967296\n")},
       {7, "is not i64", PAR("%w = load i32 %x[0]\n%v = load f32 %x[%w]\n")},
       {9, "changes its type", PAR("%a = for %i in 0..4 carry %c = f32 0 {\nyield i64 0\n}\n")},
       {10, "changes its type",
