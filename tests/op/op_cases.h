@@ -64,6 +64,14 @@ CASE("a chain with several readers", POINT, RUNS(1, 6), "", X72 ", %z: tensor<Sx
 CASE("a constant operand", EXACT, RUNS(3), "const %w : tensor<72 x f32> = weight \"w\"\n", X72,
      "y: %y", "%y = mul %x, %w\n")
 
+CASE("integers", EXACT, RUNS(5), "", "%i: tensor<Sx3 x i32>, %j: tensor<3 x i32>", "a: %a, m: %m",
+     "%a = add %i, %j\n %m = mul %a, %i\n")
+CASE("cast to f16 and back", EXACT, RUNS(5), "", X72, "y: %y",
+     "%a = cast %x {to = f16}\n %y = cast %a {to = f32}\n")
+CASE("cast to bf16, kept, and back", EXACT, RUNS(5), "", X72, "y: %y, z: %z",
+     "%a = cast %x {to = bf16}\n %b = reshape %a {shape = [-1, 24]}\n %y = cast %b {to = f32}\n"
+     "%z = cast %x {to = i32}\n")
+
 CASE("reshape", EXACT, RUNS(1, 3), "", X72, "y: %y",
      "%a = reshape %x {shape = [-1, 3, 24]}\n %y = neg %a\n")
 CASE("reshape to an output", EXACT, RUNS(3), "", X72, "y: %y",
@@ -98,10 +106,15 @@ CASE("norm of a sum, both read", SUM, RUNS(1, 5), "const %w : tensor<72 x f32> =
 CASE("softmax", SUM, RUNS(1, 5), "", "%x: tensor<Sx131 x f32>", "y: %y", "%y = softmax %x\n")
 CASE("argmax", EXACT, RUNS(1, 5), "", "%x: tensor<Sx131 x f32>", "y: %y", "%y = argmax %x\n")
 CASE("argmax of few", EXACT, RUNS(5), "", "%x: tensor<Sx3 x f32>", "y: %y", "%y = argmax %x\n")
+CASE("argmax among equals", EXACT, RUNS(5), "", "%x: tensor<Sx131 x f32>", "y: %y",
+     "%a = clip %x {lo = -1, hi = 0.5}\n %y = argmax %a\n")
 CASE("reduce_sum", SUM, RUNS(1, 5), "", "%x: tensor<Sx131 x f32>", "y: %y", "%y = reduce_sum %x\n")
 
 CASE("matmul", SUM, RUNS(1, 7), "", "%x: tensor<Sx37 x f32>, %z: tensor<37x21 x f32>", "y: %y",
      "%y = matmul %x, %z\n")
+CASE("linear by a run-time weight", SUM, RUNS(1, 7), "",
+     "%x: tensor<Sx37 x f32>, %w: tensor<21x37 x f32>, %b: tensor<21 x f32>", "y: %y",
+     "%y = linear %x, %w, %b\n")
 CASE("matmul in batches", SUM, RUNS(3), "",
      "%x: tensor<4xSx9 x f32>, %z: tensor<4x9x18 x f32>", "y: %y", "%y = matmul %x, %z\n")
 CASE("matmul, broadcast", SUM, RUNS(3), "", "%x: tensor<4xSx9 x f32>, %z: tensor<9x18 x f32>",
@@ -118,7 +131,7 @@ CASE("rope_freqs, dynamic, long", POINT, RUNS(40, 1), "", "%seq_len: tensor<1 x 
 #define TABLES                                                                                     \
   "%c, %s = rope_table %pos, %f {scale = 1}\n %x3 = reshape %x {shape = [-1, 3, 24]}\n"
 CASE("rope, halves", POINT, RUNS(1, 5),
-     "const %f : tensor<12 x f32> = dense [1, .9, .8, .7, .6, .5, .4, .3, .2, .1, .05, .02]\n",
+     "const %f : tensor<12 x f32> = dense [1, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1, 0.05, 0.02]\n",
      "%pos: tensor<S x i32>, " X72, "y: %y", TABLES "%y = rope %x3, %c, %s\n")
 CASE("rope, pairs, part of the head", POINT, RUNS(1, 5),
      "const %f : tensor<5 x f32> = dense [1, 0.3, 0.1, 0.03, 0.01]\n", "%pos: tensor<S x i32>, " X72,
@@ -126,10 +139,14 @@ CASE("rope, pairs, part of the head", POINT, RUNS(1, 5),
 
 #define QKV "%q: tensor<Sx6x24 x f32>, %k: tensor<Sx2x24 x f32>, %v: tensor<Sx2x24 x f32>"
 #define CACHE(type)                                                                                \
-  "state %kv : cache<slots=1, context=64, kv_heads=2, head_dim=24, " type ">\n"
+  "state %kv : cache<slots=1, context=200, kv_heads=2, head_dim=24, " type ">\n"
 #define ATTEND(rest) "%c = kv_append %kv, %k, %v\n %y = attention_kv %q, %c" rest "\n"
 CASE("attention_kv", SUM, RUNS(1, 5, 1, 17, 1), CACHE("f32"), QKV, "y: %y",
      ATTEND(" {scale = 0.204, causal = true}"))
+CASE("attention_kv, many keys", SUM, RUNS(63, 2, 70, 1, 9), CACHE("f32"), QKV, "y: %y",
+     ATTEND(" {scale = 0.204, causal = true}"))
+CASE("attention_kv, many keys, window", SUM, RUNS(130, 1, 9), CACHE("f16"), QKV, "y: %y",
+     ATTEND(" {scale = 0.204, causal = true, window = 70}"))
 CASE("attention_kv, f16", SUM, RUNS(7, 1, 3), CACHE("f16"), QKV, "y: %y",
      ATTEND(" {scale = 0.204, causal = true}"))
 CASE("attention_kv, window", SUM, RUNS(9, 1, 3), CACHE("f32"), QKV, "y: %y",
@@ -172,3 +189,25 @@ CASE("last row, norm, logits, argmax", 1e-5, RUNS(1, 6),
      X72, "logits: %l, token: %t",
      "%a = slice %x {axis = 0, start = -1, size = 1}\n %n = rmsnorm %a, %g {eps = 1e-05}\n"
      "%l = linear %n, %w\n %t = argmax %l\n")
+/* A whole layer as the llama architecture builds it. */
+CASE("layer", 4e-4, RUNS(3, 1, 7),
+     "const %g : tensor<72 x f32> = weight \"g\"\n const %h : tensor<72 x f32> = weight \"h\"\n"
+     "const %emb : tensor<35x72 x f32 : q8_0> = weight \"emb\"\n"
+     "const %wqkv : tensor<120x72 x f32 : q4_1> = weight \"qkv\"\n"
+     "const %wo : tensor<72x72 x f32 : q4_0> = weight \"o\"\n"
+     "const %up : tensor<200x72 x f32 : q5_1> = weight \"up\"\n"
+     "const %down : tensor<72x100 x f32 : q8_0> = weight \"down\"\n"
+     "const %f : tensor<12 x f32> = dense [1, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1, 0.05, "
+     "0.02]\n state %kv : cache<slots=1, context=64, kv_heads=1, head_dim=24, f16>\n",
+     "%ids: tensor<S x i32>, %pos: tensor<S x i32>, %mask: tensor<(P+S) x f32>", "y: %y",
+     "%x = gather %emb, %ids\n %n = rmsnorm %x, %g {eps = 1e-05}\n"
+     "%qkv = linear %n, %wqkv {act = i16}\n"
+     "%q, %k, %v = split %qkv {axis = -1, sizes = [72, 24, 24]}\n"
+     "%c, %s = rope_table %pos, %f {scale = 1}\n %q3 = reshape %q {shape = [-1, 3, 24]}\n"
+     "%k3 = reshape %k {shape = [-1, 1, 24]}\n %v3 = reshape %v {shape = [-1, 1, 24]}\n"
+     "%qr = rope %q3, %c, %s\n %kr = rope %k3, %c, %s\n %kv1 = kv_append %kv, %kr, %v3\n"
+     "%a = attention_kv %qr, %kv1, %mask {scale = 0.204, causal = true}\n"
+     "%a2 = reshape %a {shape = [-1, 72]}\n %o = linear %a2, %wo {act = i16}\n %r = add %x, %o\n"
+     "%m = rmsnorm %r, %h {eps = 1e-05}\n %gu = linear %m, %up {act = i16}\n"
+     "%gate, %u = split %gu {axis = -1, sizes = [100, 100]}\n %act = silu %gate\n"
+     "%d = mul %act, %u\n %e = linear %d, %down {act = i16}\n %y = add %r, %e\n")
