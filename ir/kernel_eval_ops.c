@@ -151,16 +151,15 @@ static bool select_8(KEval *e, const KStep *s) {
 }
 
 static bool dot4(KEval *e, const KStep *s) {
-  uint32_t limit = 1u << s->inst->imm.i;
+  uint32_t beyond = 0x01010101u * (0xffu & ~((1u << s->inst->imm.i) - 1)), stray = 0;
+  for (int n = 0; n < 16; n++) stray |= (uint32_t)s->a->i[n] & beyond;
+  if (stray) return keval_error(e, s, "a code has more than %d bits", (int)s->inst->imm.i);
   for (int n = 0; n < 16; n++) {
-    uint32_t u = (uint32_t)s->a->i[n], v = (uint32_t)s->b->i[n], sum = (uint32_t)s->c->i[n];
-    for (int byte = 0; byte < 32; byte += 8) {
-      uint32_t code = u >> byte & 255;
-      if (code >= limit)
-        return keval_error(e, s, "code %u has more than %d bits", code, (int)s->inst->imm.i);
-      sum += (uint32_t)((int32_t)code * (int8_t)(v >> byte & 255));
-    }
-    s->out->i[n] = (int32_t)sum;
+    uint32_t u = (uint32_t)s->a->i[n], v = (uint32_t)s->b->i[n];
+    int32_t dot = (int32_t)(u & 255) * (int8_t)v + (int32_t)(u >> 8 & 255) * (int8_t)(v >> 8) +
+                  (int32_t)(u >> 16 & 255) * (int8_t)(v >> 16) +
+                  (int32_t)(u >> 24) * (int8_t)(v >> 24);
+    s->out->i[n] = (int32_t)((uint32_t)s->c->i[n] + (uint32_t)dot);
   }
   return true;
 }
@@ -282,7 +281,16 @@ static bool convert(KEval *e, const KStep *s) {
   return true;
 }
 
+/* The conversions that contractions are made of, without convert_lane's choices. */
 HANDLER(i32_to_f32, f, i, int32_t, (float)x)
+HANDLER(i8_to_i32, i, i, int32_t, x)
+HANDLER(u8_to_i32, i, i, int32_t, x & 255)
+
+static KRun *convert_op(KOpCode op, KScalar from, KScalar to) {
+  if (op == KOP_cvt && from == K_i32 && to == K_f32) return i32_to_f32;
+  if (from == K_i8 && to == K_i32) return op == KOP_cvt ? i8_to_i32 : u8_to_i32;
+  return convert;
+}
 
 /* ---- choice
  * ---------------------------------------------------------------------------------------------- */
@@ -340,7 +348,8 @@ static const struct {
 
 KRun *keval_op(const Kernel *k, const KInst *in) {
   KType t = in->narg ? k_type(k, in->arg[in->op == KOP_select ? 1 : 0]) : in->type;
-  if (in->op == KOP_cvt && t.scalar == K_i32 && in->type.scalar == K_f32) return i32_to_f32;
+  if (in->op == KOP_cvt || in->op == KOP_cvtu)
+    return convert_op(in->op, (KScalar)t.scalar, (KScalar)in->type.scalar);
   if (t.scalar == K_f32) return handlers[in->op].f;
   return t.scalar == K_i64 ? handlers[in->op].l : handlers[in->op].i;
 }
