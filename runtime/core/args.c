@@ -1,5 +1,5 @@
 /* Option tables; see args.h. The edit distance counts insertions, deletions, changes and swaps of
- * neighbours as one each; a third of the word's length (at least 1, at most 3) is near.
+ * neighbours as one each; about a third of the word (at least 1, at most 3) is near.
  */
 #include "runtime/core/args.h"
 
@@ -33,7 +33,7 @@ static size_t edit_distance(const char *a, const char *b) {
 }
 
 const char *args_nearest(const char *word, const char *const *names, size_t n) {
-  size_t limit = strlen(word) / 3;
+  size_t limit = (strlen(word) + 1) / 3;
   if (limit < 1) limit = 1;
   if (limit > 3) limit = 3;
   const char *best = NULL;

@@ -152,12 +152,15 @@ static void report(Session *s, const Options *o, double pp, double tg, double lo
 }
 
 static int run(const Task *t, void *options, Err *e) {
-  const Options *o = options;
+  Options *o = options;
   if (t->args.argc) return err_set(e, "bench", "takes no argument '%s'", t->args.argv[0]), 2;
   ExecOptions x = run_options(&o->run);
   Session *s;
   if (session_open(t->m, &x, &s, e)) return CALL_FAILED;
   double load = io_seconds() - t->started, pp = 0, tg = 0, gbs = 0;
+  int64_t room = session_context(s) - o->depth; /* the defaults shrink to a small context */
+  if (o->prompt < 0) o->prompt = room < 512 ? (room > 0 ? room : 0) : 512;
+  if (o->tokens < 0) o->tokens = room < 128 ? (room > 0 ? room : 0) : 128;
   int64_t most = o->prompt > o->tokens ? o->prompt : o->tokens;
   int bad = session_check_room(s, o->depth + most, e);
   int64_t n = most > o->depth ? most : o->depth;
@@ -177,8 +180,7 @@ static int run(const Task *t, void *options, Err *e) {
 static void defaults(void *options, const IngotModel *m) {
   (void)m;
   Options *o = options;
-  o->prompt = 512;
-  o->tokens = 128;
+  o->prompt = o->tokens = -1;
   o->batch = 1;
   o->repeat = 3;
 }

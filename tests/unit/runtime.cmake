@@ -4,4 +4,7 @@ if(TARGET runtime_native)
   # The same model as a program: main comes out of the library.
   add_executable(runtime_toy ${CMAKE_CURRENT_LIST_DIR}/runtime_toy.c)
   target_link_libraries(runtime_toy PRIVATE runtime_native)
+  ingot_unit_test(runtime_cli runtime_native)
+  target_compile_definitions(runtime_cli_test PRIVATE RUNTIME_TOY="$<TARGET_FILE:runtime_toy>")
+  add_dependencies(runtime_cli_test runtime_toy)
 endif()
