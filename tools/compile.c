@@ -300,10 +300,7 @@ Status compile_model(const CompileOptions *options, Diag *d, CompileReport *out)
   progress_init(&j.progress, options->quiet || options->json);
   Status s = run_job(&j, out);
   progress_end(&j.progress);
-  for (uint32_t i = 0; j.programs && i < j.nlevels; i++) {
-    if (j.programs[i]) arena_free(j.programs[i]->arena);
-  }
-  mem_free(j.programs);
+  mem_free(j.programs); /* the programs themselves die with the module */
   mem_free(j.levels);
   buf_free(&j.text.tokenizer);
   buf_free(&j.text.chat);

@@ -88,7 +88,7 @@ static Status compare(Arena *a, const char *program, const Module *m, const char
   const Graph *decode = module_find_graph(m, "decode");
   int64_t ids[TOKENS], vocab = 0;
   TensorsFile result = {0};
-  RefTensor want;
+  RefTensor want = {0};
   if (decode) {
     const Type *t = &graph_value(decode, decode->outputs[0])->type;
     dim_is_const(m->dims, t->dim[t->rank - 1], &vocab);

@@ -1,0 +1,47 @@
+#!/bin/sh
+# Installs what ingot needs on Debian or Ubuntu, and builds it: setup.sh [build] [test] [bench]
+#
+# Packages that are there already are left alone, so that a second run needs no network. Works as
+# root and, elsewhere, through sudo.
+set -eu
+cd "$(dirname "$0")/.."
+
+build="gcc cmake ninja-build pkg-config llvm-19-dev lld-19 libjansson-dev libpcre2-dev libutf8proc-dev libopenblas-dev musl-tools libc6-dev"
+test="libcmocka-dev llvm-19-tools clang-format-19 python3"
+quickstart="python3 python3-pip"
+
+missing() {
+  for package in "$@"; do
+    dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'install ok installed' || printf '%s ' "$package"
+  done
+}
+
+install() {
+  # shellcheck disable=SC2086
+  wanted=$(missing "$@")
+  [ -n "$wanted" ] || return 0
+  command -v apt-get >/dev/null || { echo "setup.sh: this needs Debian or Ubuntu (apt-get); install: $wanted" >&2; exit 1; }
+  root=""
+  if [ "$(id -u)" -ne 0 ]; then
+    command -v sudo >/dev/null || { echo "setup.sh: run as root or install sudo, to install: $wanted" >&2; exit 1; }
+    root="sudo"
+  fi
+  echo "installing: $wanted"
+  $root apt-get update -qq
+  # shellcheck disable=SC2086
+  $root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $wanted >/dev/null
+}
+
+for part in "$@"; do
+  case $part in
+  build) # shellcheck disable=SC2086
+    install $build
+    cmake --preset release >/dev/null
+    cmake --build --preset release ;;
+  test) # shellcheck disable=SC2086
+    install $build $test ;;
+  quickstart) # shellcheck disable=SC2086
+    install $quickstart ;;
+  *) echo "setup.sh: unknown part: $part (build, test, quickstart)" >&2; exit 2 ;;
+  esac
+done
