@@ -215,6 +215,8 @@ static void merge(Merger *r, const Group *group) {
     graph_replace(g, old, new);
     graph_kill(g, group->op[i]);
   }
+  swap_ops(g, g->values[y].def, group->op[0]); /* they stand where their first members stood */
+  swap_ops(g, split, group->op[1]);
 }
 
 Status pass_merge_linear(Module *m, PassCtx *c, bool *changed) {

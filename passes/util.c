@@ -27,6 +27,14 @@ void replace_op(Graph *g, OpId from, OpId to) {
   graph_kill(g, from);
 }
 
+void swap_ops(Graph *g, OpId a, OpId b) {
+  Op op = g->ops[a];
+  g->ops[a] = g->ops[b];
+  g->ops[b] = op;
+  for (uint32_t i = 0; i < g->ops[a].nout; i++) g->values[g->ops[a].out[i]].def = a;
+  for (uint32_t i = 0; i < g->ops[b].nout; i++) g->values[g->ops[b].out[i]].def = b;
+}
+
 /* New numbers of the used entries of one kind, or UINT32_MAX; returns how many stay. */
 static uint32_t number_used(const Module *m, ValueKind kind, uint32_t *map, uint32_t n) {
   uint32_t kept = 0;

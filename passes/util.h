@@ -20,6 +20,8 @@ bool is_integer_format(Storage s);
 void set_const_storage(Module *m, uint32_t index, Storage s);
 /* Replaces the results of `from` by those of `to`, one by one, and kills `from`. */
 void replace_op(Graph *g, OpId from, OpId to);
+/* Exchanges the places of two ops in execution order; their ids are exchanged too. */
+void swap_ops(Graph *g, OpId a, OpId b);
 /* Drops from the module what no graph uses: constants, states, and a graph's values for them. */
 bool drop_unused(Module *m);
 
