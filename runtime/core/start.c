@@ -29,14 +29,17 @@ static const Call *find_call(const char *name) {
   return NULL;
 }
 
+static const Call *default_call(const IngotModel *m) {
+  return m->nentries ? &call_generate : NULL;
+}
+
 static void print_help(const Task *t) {
   Out o = {0};
   const IngotModel *m = t->m;
   out_printf(&o, "%s (%s), a program made by ingot " INGOT_VERSION "\n\n", m->name, m->arch);
-  if (m->nentries && strcmp(m->task, "generate") == 0)
-    out_printf(&o, "  %s \"PROMPT\"%*sanswer it\n  %s%*schat, on a terminal\n", t->program,
-               (int)(20 - strlen(t->program) % 20), "", t->program,
-               (int)(29 - strlen(t->program) % 20), "");
+  if (default_call(m))
+    out_printf(&o, "  %s %-12s %s\n  %s %-12s %s\n", t->program, "\"PROMPT\"", "answer it",
+               t->program, "", "chat, on a terminal");
   for (size_t i = 0; i < NCALLS; i++)
     if (!what_is_missing(calls[i], m))
       out_printf(&o, "  %s %-12s %s\n", t->program, calls[i]->name, calls[i]->purpose);
@@ -98,10 +101,6 @@ static const char *mistyped_call(const char *word) {
   if (n < 4 || strspn(word, "abcdefghijklmnopqrstuvwxyz-") != n) return NULL;
   for (size_t i = 0; i < NCALLS; i++) names[i] = calls[i]->name;
   return args_nearest(word, names, NCALLS);
-}
-
-static const Call *default_call(const IngotModel *m) {
-  return m->nentries ? &call_generate : NULL;
 }
 
 int main(int argc, char **argv) {
