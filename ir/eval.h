@@ -39,7 +39,8 @@ RefTensor *ref_result(RefCtx *c, ValueId v);
 
 RefState *ref_states_new(Arena *a, const Module *m);
 /* Runs a graph. Inputs are matched by name; symbols follow from the inputs' shapes, those that do
- * not (P, the past) are read from `symbols` (name, value pairs; may be NULL). Outputs in arena `a`. */
+ * not (P, the past) are read from `symbols` (name, value pairs; may be NULL). Outputs in arena
+ * `a`. */
 typedef struct RefSymbol {
   const char *name;
   int64_t value;

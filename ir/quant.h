@@ -6,10 +6,11 @@
  *
  * The packed ("rows16") layout: rows in groups of 16, a group's blocks along K one after the other.
  * Lane r of a 16-lane vector is row r of the group. Float formats: block of one k: 16 elements.
- * Integer formats, a block of 32 along K: codes first, then 16 f16 scales, then 16 f16 minima where the
- * format has them:
+ * Integer formats, a block of 32 along K: codes first, then 16 f16 scales, then 16 f16 minima where
+ * the format has them:
  *   8-bit codes: 8 vectors of 64 bytes; byte b of lane r in vector j is the code of k = 4j + b.
- *   4-bit codes: 4 vectors; the low nibbles of vector j are k = 4j + b, the high ones k = 16 + 4j + b.
+ *   4-bit codes: 4 vectors; the low nibbles of vector j are k = 4j + b, the high ones
+ *                k = 16 + 4j + b.
  *   5-bit codes: as 4-bit, then one vector of 32-bit words: bit (8b + j) of lane r is bit 4 of the
  *                code of k = 4j + b, j = 0..7.
  * Codes are unsigned; the weight is scale * (code - zero) + min.
@@ -42,7 +43,7 @@ typedef struct QuantDef {
   void (*pack)(const void *const rows[16], void *out);
   /* Kernel level. `a` is the address (u8 buffer) of a packed block. */
   void (*unpack_ints)(KBuilder *b, KAddr a, QuantInts *out);        /* integer formats, else NULL */
-  void (*unpack_floats)(KBuilder *b, KAddr a, KVal *out);           /* packed_block values, v16f32 */
+  void (*unpack_floats)(KBuilder *b, KAddr a, KVal *out); /* packed_block values, v16f32 */
   /* Element k (scalar i64, within the packed block) of row `lane` (scalar i64), as f32 scalar. */
   KVal (*unpack_one)(KBuilder *b, KAddr a, KVal lane, KVal k);
 } QuantDef;

@@ -16,8 +16,7 @@
 
 #define RUNS(...) {__VA_ARGS__, 0}
 #define X72 "%x: tensor<Sx72 x f32>"
-#define UNARY(op)                                                                                  \
-  CASE(#op, POINT, RUNS(1, 5), "", X72, "y: %y", "%y = " #op " %x\n")
+#define UNARY(op) CASE(#op, POINT, RUNS(1, 5), "", X72, "y: %y", "%y = " #op " %x\n")
 
 UNARY(neg)
 UNARY(abs)
@@ -51,8 +50,7 @@ CASE("add, same shapes", EXACT, RUNS(1, 4), "", X72 ", %z: tensor<Sx72 x f32>", 
      "%y = add %x, %z\n")
 CASE("sub, row vector", EXACT, RUNS(4), "", X72 ", %z: tensor<72 x f32>", "y: %y",
      "%y = sub %x, %z\n")
-CASE("mul, column", EXACT, RUNS(4), "", X72 ", %z: tensor<Sx1 x f32>", "y: %y",
-     "%y = mul %x, %z\n")
+CASE("mul, column", EXACT, RUNS(4), "", X72 ", %z: tensor<Sx1 x f32>", "y: %y", "%y = mul %x, %z\n")
 CASE("div, scalar", EXACT, RUNS(4), "", X72 ", %z: tensor<1 x f32>", "y: %y", "%y = div %x, %z\n")
 CASE("outer product", EXACT, RUNS(5), "", "%x: tensor<Sx1 x f32>, %z: tensor<1x19 x f32>", "y: %y",
      "%y = mul %x, %z\n")
@@ -96,8 +94,8 @@ CASE("rmsnorm", SUM, RUNS(1, 5), "const %w : tensor<72 x f32> = weight \"w\"\n",
 CASE("rmsnorm without weight", SUM, RUNS(2), "", "%x: tensor<Sx37 x f32>", "y: %y",
      "%y = rmsnorm %x {eps = 1e-06}\n")
 CASE("layernorm", SUM, RUNS(1, 5),
-     "const %w : tensor<72 x f32> = weight \"w\"\n const %b : tensor<72 x f32> = weight \"b\"\n", X72,
-     "y: %y", "%y = layernorm %x, %w, %b {eps = 1e-05}\n")
+     "const %w : tensor<72 x f32> = weight \"w\"\n const %b : tensor<72 x f32> = weight \"b\"\n",
+     X72, "y: %y", "%y = layernorm %x, %w, %b {eps = 1e-05}\n")
 CASE("layernorm without bias", SUM, RUNS(2), "const %w : tensor<37 x f32> = weight \"w\"\n",
      "%x: tensor<Sx37 x f32>", "y: %y", "%y = layernorm %x, %w {eps = 1e-05}\n")
 CASE("norm of a sum, both read", SUM, RUNS(1, 5), "const %w : tensor<72 x f32> = weight \"w\"\n",
@@ -115,31 +113,33 @@ CASE("matmul", SUM, RUNS(1, 7), "", "%x: tensor<Sx37 x f32>, %z: tensor<37x21 x 
 CASE("linear by a run-time weight", SUM, RUNS(1, 7), "",
      "%x: tensor<Sx37 x f32>, %w: tensor<21x37 x f32>, %b: tensor<21 x f32>", "y: %y",
      "%y = linear %x, %w, %b\n")
-CASE("matmul in batches", SUM, RUNS(3), "",
-     "%x: tensor<4xSx9 x f32>, %z: tensor<4x9x18 x f32>", "y: %y", "%y = matmul %x, %z\n")
+CASE("matmul in batches", SUM, RUNS(3), "", "%x: tensor<4xSx9 x f32>, %z: tensor<4x9x18 x f32>",
+     "y: %y", "%y = matmul %x, %z\n")
 CASE("matmul, broadcast", SUM, RUNS(3), "", "%x: tensor<4xSx9 x f32>, %z: tensor<9x18 x f32>",
      "y: %y", "%y = matmul %x, %z\n")
 
-CASE("rope_table", 2e-6, RUNS(1, 5), "const %f : tensor<5 x f32> = dense [1, 0.3, 0.1, 0.03, 0.01]\n",
-     "%pos: tensor<S x i32>", "c: %c, s: %s", "%c, %s = rope_table %pos, %f {scale = 1.25}\n")
+CASE("rope_table", 2e-6, RUNS(1, 5),
+     "const %f : tensor<5 x f32> = dense [1, 0.3, 0.1, 0.03, 0.01]\n", "%pos: tensor<S x i32>",
+     "c: %c, s: %s", "%c, %s = rope_table %pos, %f {scale = 1.25}\n")
 CASE("rope_freqs, dynamic, short", POINT, RUNS(1), "", "%seq_len: tensor<1 x i32>", "y: %y",
-     "%y = rope_freqs %seq_len {kind = dynamic, base = 10000, dim = 24, factor = 2, original = 32}\n")
-CASE("rope_freqs, dynamic, long", POINT, RUNS(40, 1), "", "%seq_len: tensor<1 x i32>, " X72,
-     "y: %y, z: %z",
-     "%y = rope_freqs %seq_len {kind = dynamic, base = 10000, dim = 24, factor = 2, original = 32}\n"
-     "%z = neg %x\n")
-#define TABLES                                                                                     \
-  "%c, %s = rope_table %pos, %f {scale = 1}\n %x3 = reshape %x {shape = [-1, 3, 24]}\n"
+     "%y = rope_freqs %seq_len {kind = dynamic, base = 10000, dim = 24, factor = 2, original = "
+     "32}\n")
+CASE(
+    "rope_freqs, dynamic, long", POINT, RUNS(40, 1), "", "%seq_len: tensor<1 x i32>, " X72,
+    "y: %y, z: %z",
+    "%y = rope_freqs %seq_len {kind = dynamic, base = 10000, dim = 24, factor = 2, original = 32}\n"
+    "%z = neg %x\n")
+#define TABLES "%c, %s = rope_table %pos, %f {scale = 1}\n %x3 = reshape %x {shape = [-1, 3, 24]}\n"
 CASE("rope, halves", POINT, RUNS(1, 5),
-     "const %f : tensor<12 x f32> = dense [1, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1, 0.05, 0.02]\n",
+     "const %f : tensor<12 x f32> = dense [1, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1, 0.05, "
+     "0.02]\n",
      "%pos: tensor<S x i32>, " X72, "y: %y", TABLES "%y = rope %x3, %c, %s\n")
 CASE("rope, pairs, part of the head", POINT, RUNS(1, 5),
-     "const %f : tensor<5 x f32> = dense [1, 0.3, 0.1, 0.03, 0.01]\n", "%pos: tensor<S x i32>, " X72,
-     "y: %y", TABLES "%y = rope %x3, %c, %s {mode = pairs}\n")
+     "const %f : tensor<5 x f32> = dense [1, 0.3, 0.1, 0.03, 0.01]\n",
+     "%pos: tensor<S x i32>, " X72, "y: %y", TABLES "%y = rope %x3, %c, %s {mode = pairs}\n")
 
 #define QKV "%q: tensor<Sx6x24 x f32>, %k: tensor<Sx2x24 x f32>, %v: tensor<Sx2x24 x f32>"
-#define CACHE(type)                                                                                \
-  "state %kv : cache<slots=1, context=200, kv_heads=2, head_dim=24, " type ">\n"
+#define CACHE(type) "state %kv : cache<slots=1, context=200, kv_heads=2, head_dim=24, " type ">\n"
 #define ATTEND(rest) "%c = kv_append %kv, %k, %v\n %y = attention_kv %q, %c" rest "\n"
 CASE("attention_kv", SUM, RUNS(1, 5, 1, 17, 1), CACHE("f32"), QKV, "y: %y",
      ATTEND(" {scale = 0.204, causal = true}"))
@@ -172,8 +172,8 @@ CASE("norm, linear, gate, down, add", 1e-5, RUNS(1, 5),
      X72, "y: %y",
      "%n = rmsnorm %x, %g {eps = 1e-05}\n %a = linear %n, %gate\n %b = linear %n, %up\n"
      "%c = silu %a\n %d = mul %c, %b\n %e = linear %d, %down\n %y = add %x, %e\n")
-/* An activation that differs in its last bit may be rounded to the next code: one code of 16256 (127
- * with i8) times a weight, in the worst case for every element of the row. */
+/* An activation that differs in its last bit may be rounded to the next code: one code of 16256
+ * (127 with i8) times a weight, in the worst case for every element of the row. */
 CASE("norm, linear, gate, down, add: i16", 2e-4, RUNS(1, 5),
      "const %g : tensor<72 x f32> = weight \"g\"\n"
      "const %up : tensor<100x72 x f32 : q8_0> = weight \"up\"\n"
