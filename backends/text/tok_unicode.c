@@ -392,10 +392,15 @@ unsigned cp_lower(uint32_t c, uint32_t out[3]) {
 /* ---- normalisation
  * ------------------------------------------------------------------------------------ */
 
+/* The normalisers are older than Unicode 14: what has come since is nothing to them. */
+static bool is_new(uint32_t c) {
+  return ROW(category_rows, c) != NULL;
+}
+
 unsigned cp_decompose(uint32_t c, bool compat, uint32_t *out, unsigned cap) {
   utf8proc_int32_t points[32];
   int boundary = 0;
-  if (ROW(canonical_rows, c) || (compat && ROW(compatibility_rows, c))) return 0;
+  if (is_new(c) || ROW(canonical_rows, c) || (compat && ROW(compatibility_rows, c))) return 0;
   utf8proc_option_t options = UTF8PROC_DECOMPOSE | (compat ? UTF8PROC_COMPAT : 0);
   utf8proc_ssize_t n = utf8proc_decompose_char((utf8proc_int32_t)c, points, 32, options, &boundary);
   if (n <= 0 || n > (utf8proc_ssize_t)cap || (n == 1 && (uint32_t)points[0] == c)) return 0;
@@ -404,6 +409,6 @@ unsigned cp_decompose(uint32_t c, bool compat, uint32_t *out, unsigned cap) {
 }
 
 unsigned cp_combining_class(uint32_t c) {
-  if (ROW(class_rows, c)) return 0;
+  if (is_new(c) || ROW(class_rows, c)) return 0;
   return (unsigned)utf8proc_get_property((utf8proc_int32_t)c)->combining_class;
 }

@@ -60,8 +60,8 @@ static int split(TokWork *w, const TokStep *step, bool bytes, const uint8_t *tex
   return TEXT_OK;
 }
 
-/* Puts a space before every piece without one: the pieces move to a new text. */
-static int prefix(TokWork *w, const uint8_t **text, TokRanges *from, TokRanges *to, Out *out) {
+/* Puts a space before every piece that begins without one: the pieces move to a new text. */
+static int prefix(const uint8_t **text, TokRanges *from, TokRanges *to, Out *out) {
   out->size = 0;
   for (size_t i = 0; i < from->n; i++) {
     TokRange r = from->item[i];
@@ -71,7 +71,6 @@ static int prefix(TokWork *w, const uint8_t **text, TokRanges *from, TokRanges *
     if (!tok_ranges_put(to, begin, out->size)) return TEXT_NO_MEMORY;
   }
   if (out->failed) return TEXT_NO_MEMORY;
-  (void)w;
   *text = (const uint8_t *)out->data;
   return TEXT_OK;
 }
@@ -94,7 +93,7 @@ int tok_encode_text(TokWork *w, const uint8_t *text, size_t n) {
     if (steps[i].kind == TOK_STEP_SPLIT)
       err = split(w, &steps[i], bytes, text, from, to);
     else if (steps[i].kind == TOK_STEP_PREFIX)
-      err = prefix(w, &text, from, to, &w->text);
+      err = prefix(&text, from, to, &w->text);
     else
       err = TEXT_BAD_BLOB;
     if (err) return err;
