@@ -655,7 +655,7 @@ static void wrong_options_say_what_is_right(void **unused) {
 /* With the address space cut, whatever can't be had must come back as an error. */
 static void no_memory_is_an_error(void **unused) {
   (void)unused;
-#if defined(__SANITIZE_ADDRESS__)
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
   skip(); /* the sanitizer needs its shadow */
 #endif
   struct rlimit old, tight;
