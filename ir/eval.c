@@ -172,7 +172,10 @@ static Status load_constants(RefCtx *c) {
     const Value *value = &g->values[v];
     if (value->kind == V_CONST && value->uses)
       TRY(const_dense(c->arena, g->module, value->index, &c->values[v], c->diag));
-    if (value->kind == V_STATE) ref_result(c, v);
+    if (value->kind == V_STATE) {
+      if (!c->states) return diag_error(c->diag, "eval", "the graph needs states");
+      ref_result(c, v);
+    }
   }
   return OK;
 }

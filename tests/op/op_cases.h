@@ -189,6 +189,21 @@ CASE("last row, norm, logits, argmax", 1e-5, RUNS(1, 6),
      X72, "logits: %l, token: %t",
      "%a = slice %x {axis = 0, start = -1, size = 1}\n %n = rmsnorm %a, %g {eps = 1e-05}\n"
      "%l = linear %n, %w\n %t = argmax %l\n")
+#define THREE_WEIGHTS                                                                              \
+  "const %g : tensor<72 x f32> = weight \"g\"\n"                                                   \
+  "const %wq : tensor<72x72 x f32 : q8_0> = weight \"q\"\n"                                        \
+  "const %wk : tensor<24x72 x f32 : q8_0> = weight \"k\"\n"                                        \
+  "const %wv : tensor<24x72 x f32 : q8_0> = weight \"v\"\n"
+CASE("linears of one row, to be merged", SUM, RUNS(1, 5), THREE_WEIGHTS, X72, "a: %a, v: %v",
+     "%n = rmsnorm %x, %g {eps = 1e-05}\n %q = linear %n, %wq\n %k = linear %n, %wk\n"
+     "%v = linear %n, %wv\n %a = silu %q\n")
+CASE("merged, with biases, i8", 2e-2, RUNS(1, 5),
+     THREE_WEIGHTS "const %bq : tensor<72 x f32> = weight \"bq\"\n"
+                   "const %bk : tensor<24 x f32> = weight \"bk\"\n",
+     X72, "a: %a, b: %b",
+     "%n = rmsnorm %x, %g {eps = 1e-05}\n %q = linear %n, %wq, %bq {act = i8}\n"
+     "%k = linear %n, %wk, %bk {act = i8}\n %a = silu %q\n %b = silu %k\n")
+
 /* A whole layer as the llama architecture builds it. */
 CASE("layer", 4e-4, RUNS(3, 1, 7),
      "const %g : tensor<72 x f32> = weight \"g\"\n const %h : tensor<72 x f32> = weight \"h\"\n"

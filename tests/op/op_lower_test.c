@@ -99,9 +99,11 @@ static void need(World *w, Status s, const char *what) {
   if (s != OK) fail_msg("%s: %s", what, diag_text(w->diag));
 }
 
-/* `fused`: as a compile does it; else op by op. */
+/* `fused`: as a compile does it, but for the choice of formats, which the cases make; else op by
+ * op. */
 static void world_init(World *w, const OpCase *c, const LowerTarget *target, bool fused) {
-  static const char *const passes[] = {"canonicalize", "requant", "fuse"};
+  static const char *const passes[] = {"canonicalize", "fold_constants", "cse", "dce",
+                                       "merge_linear", "requant",        "fuse"};
   *w = (World){.diag = diag_new(), .arena = arena_new()};
   PassCtx ctx = {.diag = w->diag};
   bool changed;
