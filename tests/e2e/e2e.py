@@ -1,0 +1,332 @@
+#!/usr/bin/env python3
+"""Compile and run, end to end: e2e.py INGOT SOURCE_DIR [TEST..]
+
+Every test is a function named test_*; each works in a folder of its own and fails by an assertion. Standard library
+only. The model is the small one under examples/."""
+import json
+import os
+import pathlib
+import platform
+import re
+import resource
+import shutil
+import signal
+import struct
+import subprocess
+import sys
+import tempfile
+import traceback
+
+INGOT, SOURCE = "", ""
+MODEL = ""
+SHARED = {}  # programs that several tests use
+
+
+def run(*command, ok=True, **kw):
+    done = subprocess.run([str(c) for c in command], capture_output=True, text=True, timeout=300, **kw)
+    if ok:
+        assert done.returncode == 0, f"{command}: exit {done.returncode}\n{done.stderr[-1500:]}"
+    return done
+
+
+def compile_to(out, *options, model=None, **kw):
+    return run(INGOT, "compile", model or MODEL, "-o", out, "-q", *options, **kw)
+
+
+def program(*options):
+    """A program of the example model with these options, compiled once."""
+    if options not in SHARED:
+        path = os.path.join(SHARED["folder"], f"app{len(SHARED)}")
+        compile_to(path, *options)
+        SHARED[options] = path
+    return SHARED[options]
+
+
+def write_ids(path, rows, mask=None):
+    def tensor(rows):
+        return struct.pack(f"<{len(rows) * len(rows[0])}q", *[i for row in rows for i in row])
+    shape, size = [len(rows), len(rows[0])], 8 * len(rows) * len(rows[0])
+    header = {"input_ids": {"dtype": "I64", "shape": shape, "data_offsets": [0, size]}}
+    body = tensor(rows)
+    if mask:
+        header["attention_mask"] = {"dtype": "I64", "shape": shape, "data_offsets": [size, 2 * size]}
+        body += tensor(mask)
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    pathlib.Path(path).write_bytes(struct.pack("<Q", len(text)) + text + body)
+
+
+def read_floats(path):
+    data = pathlib.Path(path).read_bytes()
+    size = struct.unpack("<Q", data[:8])[0]
+    header = json.loads(data[8:8 + size])
+    tensor = header["logits"]
+    start, end = tensor["data_offsets"]
+    return tensor["shape"], data[8 + size + start:8 + size + end]
+
+
+def sample_ids(n, seed=1):
+    x, ids = seed, []
+    for _ in range(n):
+        x = (x * 6364136223846793005 + 1442695040888963407) % 2 ** 64
+        ids.append((x >> 33) % 512)
+    return ids
+
+
+def logits(app, folder, rows, *options, mask=None):
+    write_ids(f"{folder}/in.safetensors", rows, mask)
+    run(app, "tensors", "--in", f"{folder}/in.safetensors", "--out", f"{folder}/out.safetensors", *options)
+    return read_floats(f"{folder}/out.safetensors")
+
+
+def levels(app):
+    """The ISA levels of the program that this machine runs."""
+    names = json.loads(run(app, "card").stdout)["levels"]
+    return [n for n in names if run(app, "generate", "--ids", "1", "-n", "1", "--cpu", n, ok=False).returncode == 0]
+
+
+# ---- answers ----
+
+QUESTIONS = {
+    "What colour is copper?": "Copper is red.",
+    "When does tin melt?": "Tin melts at 232 degrees.",
+    "Which is heavier, gold or iron?": "Gold is heavier than iron.",
+    "What is 3 plus 4?": "3 plus 4 is 7.",
+    "What is nine plus eight?": "Nine plus eight is seventeen.",
+    "Which metal has the symbol Pb?": "Pb is the symbol of lead.",
+}
+
+
+def test_answers(folder):
+    for options in ((), ("--act", "i8"), ("--quant", "none", "--act", "f32"), ("--quant", "q4_0"), ("--kv", "f32")):
+        for question, answer in QUESTIONS.items():
+            said = run(program(*options), "--temp", "0", question).stdout.strip()
+            assert said == answer, f"{options}: {question} -> {said}"
+
+
+def test_json_and_stop(folder):
+    out = json.loads(run(program(), "--temp", "0", "--json", "What colour is gold?").stdout)
+    assert out["text"] == "Gold is yellow." and out["ids"], out
+    out = run(program(), "--temp", "0", "--stop", "yell", "What colour is gold?").stdout
+    assert out.strip() == "Gold is", out
+
+
+def test_seed(folder):
+    def say(seed):
+        return run(program(), "--raw", "--temp", "2.5", "--seed", seed, "-n", "24", "What").stdout
+    assert say(7) == say(7) and len({say(s) for s in range(6)}) > 1
+
+
+def test_tokenize(folder):
+    text = "What is the symbol of zinc? <|im_end|> 12 é\n"
+    ids = run(program(), "tokenize", "--jsonl", input=json.dumps(text) + "\n").stdout
+    back = run(program(), "detokenize", "--jsonl", input=ids).stdout
+    assert 2 in json.loads(ids) and json.loads(back) == text, (ids, back)
+    app = f"{folder}/tok"
+    compile_to(app, "--task", "tokenize")
+    assert run(app, "tokenize", "--jsonl", input=json.dumps(text) + "\n").stdout == ids
+    assert os.path.getsize(app) < 2_000_000
+
+
+def test_template(folder):
+    chat = {"messages": [{"role": "user", "content": " hi "}], "add_generation_prompt": True}
+    out = run(program(), "template", "--jsonl", input=json.dumps(chat) + "\n").stdout
+    assert json.loads(out) == "<|im_start|>user\nhi<|im_end|>\n<|im_start|>assistant\n", out
+
+
+# ---- the same bits ----
+
+def test_same_bits(folder):
+    ids = sample_ids(150)
+    for options in ((), ("--act", "i8"), ("--quant", "none", "--act", "f32"), ("--quant", "q5_1"), ("--quant", "f16")):
+        app = program(*options)
+        want = logits(app, folder, [ids], "-t", "1")
+        assert want[0] == [1, 150, 512]
+        assert logits(app, folder, [ids], "-t", "2") == want, f"{options}: two threads"
+        assert logits(app, folder, [ids], "-t", "5") == want, f"{options}: more threads than cores"
+        for level in levels(app):
+            assert logits(app, folder, [ids], "--cpu", level) == want, f"{options}: {level}"
+        assert logits(app, folder, [ids], "--entry", "decode") == want, f"{options}: n decode steps"
+        shape, last = logits(app, folder, [ids], "--entry", "prefill")
+        assert last == want[1][-len(last):] and shape == [1, 1, 512], f"{options}: prefill"
+
+
+def test_chunks(folder):
+    want = logits(program(), folder, [sample_ids(150)])
+    app = f"{folder}/small"
+    compile_to(app, "--chunk", "7")
+    assert logits(app, folder, [sample_ids(150)]) == want
+
+
+def test_padding(folder):
+    a, b = sample_ids(12), sample_ids(7, seed=2)
+    app = program()
+    shape, both = logits(app, folder, [a, [0] * 5 + b], mask=[[1] * 12, [0] * 5 + [1] * 7])
+    assert shape == [2, 12, 512]
+    assert both[:12 * 2048] == logits(app, folder, [a])[1]
+    right = logits(app, folder, [a, b + [0] * 5], mask=[[1] * 12, [1] * 7 + [0] * 5])[1]
+    assert right[12 * 2048:19 * 2048] == logits(app, folder, [b])[1]
+
+
+def test_reproducible(folder):
+    compile_to(f"{folder}/one")
+    compile_to(f"{folder}/two")
+    assert pathlib.Path(f"{folder}/one").read_bytes() == pathlib.Path(f"{folder}/two").read_bytes()
+
+
+# ---- the program as a file ----
+
+def test_strip(folder):
+    if not shutil.which("strip"):
+        return
+    app = shutil.copy(program(), f"{folder}/stripped")
+    run("strip", app)
+    assert run(app, "--temp", "0", "What colour is tin?").stdout == run(program(), "--temp", "0", "What colour is tin?").stdout
+    assert json.loads(run(INGOT, "inspect", "--json", app).stdout)["architecture"] == "llama"
+
+
+def test_static_and_small(folder):
+    said = run("ldd", program(), ok=False)
+    assert "not a dynamic executable" in said.stdout + said.stderr
+    report = json.loads(run(INGOT, "compile", MODEL, "-o", f"{folder}/app", "--json").stdout)
+    rest = report["file_bytes"] - report["weight_bytes"]
+    assert rest <= 2_000_000 and os.path.getsize(f"{folder}/app") == report["file_bytes"], report
+    headers = pathlib.Path(f"{folder}/app").read_bytes()
+    phoff, phentsize, phnum = struct.unpack_from("<Q", headers, 32)[0], *struct.unpack_from("<HH", headers, 54)
+    for i in range(phnum):
+        kind, flags = struct.unpack_from("<II", headers, phoff + i * phentsize)
+        assert not (kind == 1 and flags & 3 == 3), "a segment is writable and executable"
+        assert not (kind == 0x6474e551 and flags & 1), "the stack is executable"
+
+
+def test_verify(folder):
+    compile_to(f"{folder}/app", "--verify=0.01")
+    done = compile_to(f"{folder}/no", "--verify=0", ok=False)
+    assert done.returncode == 1 and "--verify" in done.stderr and not os.path.exists(f"{folder}/no")
+
+
+def test_lib(folder):
+    cc = shutil.which("cc") or shutil.which("gcc")
+    if not cc:
+        return
+    run(INGOT, "compile", MODEL, "-q", "--emit", "lib", "-o", f"{folder}/libmetals.a")
+    header = next(pathlib.Path(folder).glob("*.h"))
+    shutil.copy(f"{SOURCE}/tests/e2e/use_lib.c", folder)
+    run(cc, "-o", f"{folder}/use", f"{folder}/use_lib.c", f"-DHEADER=\"{header.name}\"", "-L", folder, "-lmetals", "-lpthread", "-lm",
+        cwd=folder)
+    assert run(f"{folder}/use").stdout.strip() == "Copper is red."
+
+
+def test_run_cache(folder):
+    env = dict(os.environ, XDG_CACHE_HOME=f"{folder}/cache")
+    for _ in range(2):
+        said = run(INGOT, "run", "-q", MODEL, "--temp", "0", "What colour is lead?", env=env).stdout
+        assert said.strip() == "Lead is dull grey."
+    assert len(os.listdir(f"{folder}/cache/ingot")) == 1
+
+
+# ---- wrong use and bad luck ----
+
+def expect_error(folder, command, code, *words, **kw):
+    before = sorted(os.listdir(folder))
+    done = run(*command, ok=False, **kw)
+    assert done.returncode == code, f"{command}: exit {done.returncode}, expected {code}: {done.stderr}"
+    for word in words:
+        assert word in done.stderr, f"{command}: '{word}' is not in: {done.stderr}"
+    assert sorted(os.listdir(folder)) == before, f"{command}: left {sorted(os.listdir(folder))}"
+
+
+def test_wrong_use(folder):
+    expect_error(folder, [INGOT, "compil"], 2, "did you mean 'compile'")
+    expect_error(folder, [INGOT, "compile", MODEL, "--quan", "q8_0"], 2, "did you mean '--quant'")
+    expect_error(folder, [INGOT, "compile", MODEL, "--quant", "q8"], 2, "q8_0")
+    expect_error(folder, [INGOT, "compile"], 2, "MODEL")
+    expect_error(folder, [INGOT, "compile", MODEL, "-o", f"{folder}/x", "--cpu", "x86-64-v9"], 1, "x86-64-v3")
+    expect_error(folder, [INGOT, "compile", f"{folder}/none", "-o", f"{folder}/x"], 1, "none")
+    expect_error(folder, [program(), "generate", "--tempp", "1"], 2, "--temp")
+    expect_error(folder, [program(), "generate", "--ids", "1,99999", "-n", "1"], 1, "99999")
+    expect_error(folder, [program(), "--cpu", "x86-64-v9", "hello"], 2, "x86-64-v3")
+    expect_error(folder, [program(), "generate", "--ids", ",".join(["1"] * 600), "-n", "1"], 1, "512")
+
+
+def test_unwritable(folder):
+    expect_error(folder, [INGOT, "compile", MODEL, "-o", f"{folder}/no/such/folder/app"], 1, "no/such/folder")
+    expect_error(folder, [program(), "tensors", "--in", f"{folder}/none", "--out", f"{folder}/out"], 1, "none")
+    os.mkdir(f"{folder}/taken")
+    expect_error(folder, [INGOT, "compile", MODEL, "-q", "-o", f"{folder}/taken"], 1, "taken")
+
+
+def limited(limit):
+    def apply():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+    return apply
+
+
+def test_full_disk(folder):
+    for limit in (1000, 300_000, 1_000_000):
+        expect_error(folder, [INGOT, "compile", MODEL, "-q", "-o", f"{folder}/app"], 1, "File too large", preexec_fn=limited(limit))
+
+
+def test_closed_pipe_and_interrupt(folder):
+    p = subprocess.Popen([program(), "--raw", "--temp", "1.5", "-n", "400", "Hello"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    p.stdout.read(1)
+    p.stdout.close()
+    assert p.wait(60) == 0, p.returncode
+    p = subprocess.Popen([program(), "bench", "-p", "400", "-n", "100", "-r", "1000"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    try:
+        p.wait(0.5)
+    except subprocess.TimeoutExpired:
+        p.send_signal(signal.SIGINT)
+    assert p.wait(60) == 130, p.returncode
+
+
+def sweep(folder, option):
+    """Every n-th failure in turn, up to the first run in which none was due."""
+    n, step, failures = 1, 1, 0
+    while True:
+        done = run(INGOT, "compile", MODEL, "-q", "-o", f"{folder}/app", "--task", "tokenize", option, n, ok=False)
+        left = sorted(os.listdir(folder))
+        if done.returncode == 0:
+            assert left == ["app"], left
+            return failures
+        assert done.returncode == 1 and "ingot: error:" in done.stderr and not left, (n, done.returncode, done.stderr, left)
+        failures += 1
+        if n > 200:
+            step = max(1, n // 40)
+        n += step
+
+
+def test_failure_sweep(folder):
+    for option in ("--fail-read", "--fail-alloc"):
+        for name in os.listdir(folder):
+            os.remove(f"{folder}/{name}")
+        assert sweep(folder, option) > 5
+
+
+def main():
+    global INGOT, SOURCE, MODEL
+    INGOT, SOURCE = os.path.abspath(sys.argv[1]), os.path.abspath(sys.argv[2])
+    MODEL = f"{SOURCE}/examples/metals"
+    if platform.machine() != "x86_64":
+        print("these tests run produced programs, which are x86-64 ones")
+        return 1
+    wanted, passed, failed = sys.argv[3:], 0, 0
+    with tempfile.TemporaryDirectory() as shared:
+        SHARED["folder"] = shared
+        for name, test in list(globals().items()):
+            if not name.startswith("test_") or (wanted and not any(re.search(w, name) for w in wanted)):
+                continue
+            with tempfile.TemporaryDirectory() as folder:
+                try:
+                    test(folder)
+                    passed += 1
+                    print(f"ok   {name}", flush=True)
+                except Exception:
+                    failed += 1
+                    print(f"FAIL {name}\n{traceback.format_exc(limit=3)}", flush=True)
+    print(f"{passed} passed, {failed} failed")
+    return 1 if failed or not passed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
