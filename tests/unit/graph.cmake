@@ -1,1 +1,2 @@
 ingot_unit_test(graph ir_graph)
+ingot_unit_test(graph_verify ir_graph)
