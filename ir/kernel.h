@@ -1,6 +1,6 @@
 /* Kernel IR: structured loops, loads, stores and scalar or 16-lane operations over typed buffers.
  *
- * What a backend sees: no operator of Graph IR survives here. Vectors are 16 lanes wide whatever the
+ * What a backend sees: no operator of Graph IR survives here. Vectors are 16 lanes wide on every
  * machine, so that the order of every addition is fixed by the IR. A Kernel has typed parameters
  * (buffers, then scalars), private local arrays, and a body that ends in exactly one `par` loop
  * (what stands before it is done by every thread). A KProgram is a set of kernels and, per entry, a
@@ -12,7 +12,7 @@
 
 #include "ir/graph.h"
 
-/* ---- values and types ---------------------------------------------------------------------------- */
+/* ---- values and types ----------------------------------------------------------------------- */
 
 typedef enum KScalar {
   K_void, K_i1, K_i8, K_i16, K_i32, K_i64, K_f16, K_bf16, K_f32, K_SCALARS
@@ -86,7 +86,9 @@ struct KInst {
   KLoop *loop;                         /* for, if, par */
 };
 
-typedef enum KValueKind { KV_NONE, KV_BUFFER, KV_SCALAR, KV_LOCAL, KV_INST, KV_VAR, KV_CARRY } KValueKind;
+typedef enum KValueKind {
+  KV_NONE, KV_BUFFER, KV_SCALAR, KV_LOCAL, KV_INST, KV_VAR, KV_CARRY
+} KValueKind;
 typedef struct KValue {
   KType type;                          /* buffers and locals: of one element (lanes 1) */
   KValueKind kind;
@@ -109,7 +111,7 @@ typedef struct Kernel {
   KRegion body;
 } Kernel;
 
-/* ---- building ---------------------------------------------------------------------------------------- */
+/* ---- building ------------------------------------------------------------------------------- */
 
 struct KBuilder {
   Kernel *kernel;
@@ -151,7 +153,8 @@ void k_prefetch(KBuilder *b, KAddr a);
 /* Begins a loop; instructions go into its body until k_for_end. carry[i] on return is the value of
  * the i-th carry inside the body; k_for_end takes the next values and writes the results over
  * `carry` again. lo and hi are i64 values. */
-KVal k_for(KBuilder *b, const char *var, KVal lo, KVal hi, int64_t step, uint32_t ncarry, KVal *carry);
+KVal k_for(KBuilder *b, const char *var, KVal lo, KVal hi, int64_t step, uint32_t ncarry,
+           KVal *carry);
 void k_for_end(KBuilder *b, KVal *carry);        /* in: next values; out: values after the loop */
 void k_unroll(KBuilder *b);                      /* marks the innermost open loop as unrolled */
 KVal k_par(KBuilder *b, const char *var, KVal extent);
@@ -163,7 +166,7 @@ void k_if_end(KBuilder *b, uint32_t n, const KVal *no, KVal *out);
 
 static inline KType k_type(const Kernel *k, KVal v) { return k->values[v].type; }
 
-/* ---- a whole model as kernels ------------------------------------------------------------------------ */
+/* ---- a whole model as kernels --------------------------------------------------------------- */
 
 typedef enum KSpace {
   KS_arena,   /* scratch of one run, offsets planned by passes/plan_memory */
@@ -229,7 +232,7 @@ typedef struct KProgram {
   uint64_t weight_bytes;
 } KProgram;
 
-/* ---- text, checking, evaluation ---------------------------------------------------------------------- */
+/* ---- text, checking, evaluation ------------------------------------------------------------- */
 
 void kernel_print(const Kernel *k, Buf *out);
 void kprogram_print(const KProgram *p, Buf *out);

@@ -178,8 +178,7 @@ KVal k_local(KBuilder *b, const char *name, KScalar element, int64_t count) {
   return v;
 }
 
-/* ---- instructions
- * ---------------------------------------------------------------------------------- */
+/* ---- instructions --------------------------------------------------------------------------- */
 
 static KVal emit(KBuilder *b, KInst *in) {
   const char *wrong = kinst_ill_typed(b->kernel, in);
@@ -324,8 +323,7 @@ KVal k_dot4(KBuilder *b, KVal u8, KVal s8, KVal acc, int bits) {
   return emit_op(b, KOP_dot4, KT(i32, 16), 3, (KVal[3]){u8, s8, acc}, bits);
 }
 
-/* ---- memory
- * ---------------------------------------------------------------------------------------- */
+/* ---- memory --------------------------------------------------------------------------------- */
 
 KAddr k_addr(KVal base) {
   return (KAddr){.base = base, .lane = 1};
@@ -388,8 +386,7 @@ void k_prefetch(KBuilder *b, KAddr a) {
   emit(b, access(b, KOP_prefetch, (KType){0}, &a));
 }
 
-/* ---- loops
- * ---------------------------------------------------------------------------------------------- */
+/* ---- loops ---------------------------------------------------------------------------------- */
 
 static void open_scope(KBuilder *b, KInst *in) {
   struct KOpen *o = ARENA_NEW(b->kernel->arena, struct KOpen);

@@ -42,8 +42,7 @@ bool keval_error(KEval *e, const KStep *s, const char *fmt, ...) {
   return false;
 }
 
-/* ---- memory
- * ----------------------------------------------------------------------------------------- */
+/* ---- memory --------------------------------------------------------------------------------- */
 
 static KScalar base_scalar(const KEval *e, const KAddr *a) {
   return (KScalar)e->k->values[a->base].type.scalar;
@@ -151,8 +150,7 @@ static bool run_nothing(KEval *e, const KStep *s) {
   return true;
 }
 
-/* ---- control
- * -------------------------------------------------------------------------------------------- */
+/* ---- control -------------------------------------------------------------------------------- */
 
 static bool run_steps(KEval *e, KSteps steps) {
   for (uint32_t i = 0; i < steps.n; i++)
@@ -192,8 +190,7 @@ static bool run_if(KEval *e, const KStep *s) {
   return true;
 }
 
-/* ---- decoding
- * ---------------------------------------------------------------------------------------------- */
+/* ---- decoding ------------------------------------------------------------------------------- */
 
 /* Whether a next value is itself a carry of the loop, so that copying one by one could clobber it.
  */
@@ -287,8 +284,7 @@ static KEval *decode(Arena *arena, const Kernel *k) {
   return e;
 }
 
-/* ---- running a kernel
- * ---------------------------------------------------------------------------------- */
+/* ---- running a kernel ----------------------------------------------------------------------- */
 
 /* At the end of an iteration of par: what it wrote to locals is gone. */
 static void forget_iteration(KEval *e) {
@@ -328,8 +324,7 @@ Status kernel_eval(const Kernel *k, const KBuffer *buffers, const int64_t *scala
   return s;
 }
 
-/* ---- running an entry of a program
- * --------------------------------------------------------------------- */
+/* ---- running an entry of a program ---------------------------------------------------------- */
 
 typedef struct Run {
   const KProgram *p;

@@ -135,8 +135,7 @@ static bool shift(KEval *e, const KStep *s) {
   return true;
 }
 
-/* ---- select, dot, reductions, lanes
- * -------------------------------------------------------------- */
+/* ---- select, dot, reductions, lanes --------------------------------------------------------- */
 
 static bool select_4(KEval *e, const KStep *s) { /* lanes of 4 bytes: f32 and narrow integers */
   (void)e;
@@ -227,8 +226,7 @@ static bool bits(KEval *e, const KStep *s) {
   return true;
 }
 
-/* ---- conversions
- * ------------------------------------------------------------------------------------- */
+/* ---- conversions ---------------------------------------------------------------------------- */
 
 /* A float beyond the integer's range gives the smallest integer; kernels must not depend on it. */
 static int64_t float_to_int(float x, int width) {
@@ -292,8 +290,7 @@ static KRun *convert_op(KOpCode op, KScalar from, KScalar to) {
   return convert;
 }
 
-/* ---- choice
- * ---------------------------------------------------------------------------------------------- */
+/* ---- choice --------------------------------------------------------------------------------- */
 
 #define ALL(name) {name##_f, name##_i, name##_l}
 #define FLOAT(name) {name##_f, NULL, NULL}

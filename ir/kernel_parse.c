@@ -52,8 +52,7 @@ typedef struct Operand {
     (list)->at[(list)->n++] = (item);                                                              \
   } while (0)
 
-/* ---- names
- * ------------------------------------------------------------------------------------------- */
+/* ---- names ---------------------------------------------------------------------------------- */
 
 static const char *kept_name(const char *name) {
   return name[strspn(name, "0123456789")] ? name : NULL;
@@ -78,8 +77,7 @@ static Status use(Parser *p, KVal *out) {
   return *out ? OK : lex_error(&p->l, "%%%s is not defined here", name);
 }
 
-/* ---- types and operands
- * ---------------------------------------------------------------------------------- */
+/* ---- types and operands --------------------------------------------------------------------- */
 
 static bool type_of_word(const char *word, KType *out) {
   bool vector = !strncmp(word, "v16", 3);
@@ -159,8 +157,7 @@ static Status parse_list(Parser *p, ValueList *out) {
   return OK;
 }
 
-/* ---- instructions
- * ------------------------------------------------------------------------------------------ */
+/* ---- instructions --------------------------------------------------------------------------- */
 
 static Status parse_term(Parser *p, KAddr *a) {
   int64_t stride = 1;
@@ -399,9 +396,7 @@ static Status parse_inst(Parser *p) {
   return define_results(p, in, &names);
 }
 
-/* ---- kernels
- * ---------------------------------------------------------------------------------------------------
- */
+/* ---- kernels -------------------------------------------------------------------------------- */
 
 /* `%x: ptr<f32>` */
 static Status parse_pointer(Parser *p, const char **name, KScalar *element) {

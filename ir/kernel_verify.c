@@ -63,8 +63,7 @@ static Status check_list(Verifier *v, const KInst *in, const KVal *list, uint32_
   return OK;
 }
 
-/* ---- parameters and literals
- * --------------------------------------------------------------------------- */
+/* ---- parameters and literals ---------------------------------------------------------------- */
 
 static Status check_params(Verifier *v) {
   const Kernel *k = v->k;
@@ -108,8 +107,7 @@ static Status check_literal(Verifier *v, const KInst *in, const KRegion *r, uint
   return OK;
 }
 
-/* ---- instructions
- * ---------------------------------------------------------------------------------------------- */
+/* ---- instructions --------------------------------------------------------------------------- */
 
 static Status check_address(Verifier *v, const KInst *in) {
   const KAddr *a = in->addr;
@@ -218,9 +216,7 @@ Status kernel_verify(const Kernel *k, Diag *d) {
   return s;
 }
 
-/* ---- equality
- * --------------------------------------------------------------------------------------------------
- */
+/* ---- equality ------------------------------------------------------------------------------- */
 
 /* Walks two kernels side by side; map[x] is the value of b that stands for x of a. */
 typedef struct Pair {

@@ -14,8 +14,7 @@
 
 enum { WEIGHT_ALIGNMENT = 64 };
 
-/* ---- printing
- * -------------------------------------------------------------------------------------- */
+/* ---- printing ------------------------------------------------------------------------------- */
 
 static void put_weight(const KProgram *p, uint32_t i, Buf *out) {
   const KWeight *w = &p->weights[i];
@@ -87,8 +86,7 @@ void kprogram_print(const KProgram *p, Buf *out) {
   buf_puts(out, "}\n");
 }
 
-/* ---- checking
- * ---------------------------------------------------------------------------------------- */
+/* ---- checking ------------------------------------------------------------------------------- */
 
 static Status check_kernels(const KProgram *p, Diag *d) {
   for (uint32_t i = 0; i < p->nkernels; i++) {

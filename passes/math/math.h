@@ -17,7 +17,7 @@ KVal math_erf(KBuilder *b, KVal x);  /* 2 ulp */
 KVal math_sin(KBuilder *b, KVal x);  /* absolute error 1e-7 for |x| <= 2^20; NaN from 2^23 on */
 KVal math_cos(KBuilder *b, KVal x);
 
-/* ---- shared by the files of this folder ---- */
+/* ---- shared by the files of this folder ----------------------------------------------------- */
 
 KVal math_f32(KBuilder *b, KVal like, double v); /* literals with the lanes of `like` */
 KVal math_i32(KBuilder *b, KVal like, int64_t v);

@@ -28,8 +28,7 @@ static void assert_verifies(const Kernel *k) {
   diag_free(d);
 }
 
-/* ---- text
- * ------------------------------------------------------------------------------------------ */
+/* ---- text ----------------------------------------------------------------------------------- */
 
 static const char everything[] =
     "kernel @everything(%x: ptr<f32>, %w: ptr<i8>, %y: ptr<f32>; %S, %P) class contract {\n"
@@ -189,8 +188,7 @@ static void test_parser_refuses(void **state) {
   buf_free(&deep);
 }
 
-/* ---- verifier
- * ------------------------------------------------------------------------------------------- */
+/* ---- verifier ------------------------------------------------------------------------------- */
 
 static void assert_breaks(const Kernel *k, int rule, const char *message) {
   Diag *d = diag_new();
@@ -202,69 +200,69 @@ static void assert_breaks(const Kernel *k, int rule, const char *message) {
   diag_free(d);
 }
 
+static const struct {
+  int rule;
+  const char *message, *text;
+} broken[] = {
+    {1, "does not end in par", "kernel @k(; %S) class map {\n%a = add %S, 1\n}\n"},
+    {1, "does not end in par", "kernel @k(; %S) class map {\n}\n"},
+    {1, "par stands once", PAR("par %j in 0..4 {\n}\n")},
+    {1, "par stands once",
+     "kernel @k(; %S) class map {\npar %a in 0..%S {\n}\npar %b in 0..%S {\n}\n}\n"},
+    {2, "an element type memory lacks",
+     "kernel @k(%x: ptr<i1>) class map {\npar %a in 0..4 {\n}\n}\n"},
+    {3, "more than 65536 bytes",
+     "kernel @k() class map {\nlocal %a: ptr<i8>[65530]\nlocal %b: ptr<f32>[2]\n"
+     "par %r in 0..4 {\n}\n}\n"},
+    {3, "more than 65536 bytes",
+     "kernel @k() class map {\nlocal %a: ptr<i64>[4611686018427387904]\npar %r in 0..4 "
+     "{\n}\n}\n"},
+    {6, "its operands differ in type", PAR("%v = load f32 %x[%r]\n%w = add %v, %r\n")},
+    {6, "takes f32 or integers", PAR("%c = lt %r, 4\n%w = add %c, %c\n")},
+    {6, "takes integers", PAR("%v = load f32 %x[%r]\n%w = shl %v, %v\n")},
+    {6, "takes f32", PAR("%w = sqrt %r\n")},
+    {6, "takes f32", PAR("%w = exp %r\n")},
+    {6, "first operand must be i1", PAR("%w = select %r, %r, %r\n")},
+    {6, "differ in lanes", PAR("%v = load v16f32 %x[0]\n%c = lt %r, 4\n%w = select %c, %v, %v\n")},
+    {6, "memory isn't an operand", PAR("%w = add %x, %x\n")},
+    {6, "takes v16i32", PAR("%w = dot4 %r, %r, %r bits=4\n")},
+    {6, "bits must be 4..8", PAR("%v = iota\n%w = dot4 %v, %v, %v bits=9\n")},
+    {6, "takes 16 lanes", PAR("%w = reduce_add %r\n")},
+    {6, "lanes 0..15", PAR("%v = iota\n%w = extract %v, 16\n")},
+    {6, "from 1 lane to 16", PAR("%v = iota\n%w = splat %v : v16i32\n")},
+    {6, "keeps the scalar type", PAR("%w = splat %r : v16i32\n")},
+    {6, "must keep the lanes", PAR("%w = cvt %r : v16i32\n")},
+    {6, "differ in size", PAR("%w = bits %r : f32\n")},
+    {6, "by way of f32", PAR("%v = load f16 %x[0]\n%w = cvt %v : bf16\n")},
+    {6, "to and from f32 only", PAR("%w = cvt %r : f16\n")},
+    {6, "reads an integer", PAR("%v = load f32 %x[0]\n%w = cvtu %v : i32\n")},
+    {6, "reads i1 by cvtu", PAR("%v = lt %r, 3\n%w = cvt %v : i32\n")},
+    {6, "compare with 0", PAR("%w = cvt %r : i1\n")},
+    {6, "a mask is v16i1", PAR("%c = lt %r, 4\n%w = load v16f32 %x[0] if %c\n")},
+    {6, "a mask is v16i1", PAR("%v = iota\n%c = lt %v, 4\nstore f32 0, %x[0] if %c\n")},
+    {6, "has no lanes", PAR("%w = load f32 %x[0] lane=2\n")},
+    {6, "apart by 1 or more", PAR("%w = load v16f32 %x[0] lane=0\n")},
+    {6, "i1 isn't kept in memory", PAR("%w = load i1 %x[0]\n")},
+    {6, "condition must be i1", PAR("if %r {\n}\n")},
+    {6, "bounds must be i64", PAR("for %i in 0..i32 5 {\n}\n")},
+    {6, "step must be positive", PAR("for %i in 0..5 step 0 {\n}\n")},
+    {7, "neither buffer nor local", PAR("%w = load f32 %r[0]\n")},
+    {7, "lanes 4294967296 apart", PAR("%w = load v16f32 %x[0] lane=4294967296\n")},
+    {7, "is not i64", PAR("%w = load i32 %x[0]\n%v = load f32 %x[%w]\n")},
+    {9, "changes its type", PAR("%a = for %i in 0..4 carry %c = f32 0 {\nyield i64 0\n}\n")},
+    {10, "changes its type",
+     PAR("%c = lt %r, 2\n%a = if %c {\nyield f32 0\n} else {\nyield i32 0\n}\n")},
+    {11, "without literal bounds", PAR("for %i in 0..%S unroll {\n}\n")},
+    {11, "more than 4096 copies", PAR("for %i in 0..100000 unroll {\n}\n")},
+    {12, "a store to a buffer before par",
+     "kernel @k(%x: ptr<f32>) class map {\nstore f32 0, %x[0]\npar %r in 0..4 {\n}\n}\n"},
+};
+
 static void test_verifier_on_text(void **state) {
   (void)state;
-  static const struct {
-    int rule;
-    const char *message, *text;
-  } cases[] = {
-      {1, "does not end in par", "kernel @k(; %S) class map {\n%a = add %S, 1\n}\n"},
-      {1, "does not end in par", "kernel @k(; %S) class map {\n}\n"},
-      {1, "par stands once", PAR("par %j in 0..4 {\n}\n")},
-      {1, "par stands once",
-       "kernel @k(; %S) class map {\npar %a in 0..%S {\n}\npar %b in 0..%S {\n}\n}\n"},
-      {2, "an element type memory lacks",
-       "kernel @k(%x: ptr<i1>) class map {\npar %a in 0..4 {\n}\n}\n"},
-      {3, "more than 65536 bytes",
-       "kernel @k() class map {\nlocal %a: ptr<i8>[65530]\nlocal %b: ptr<f32>[2]\n"
-       "par %r in 0..4 {\n}\n}\n"},
-      {3, "more than 65536 bytes",
-       "kernel @k() class map {\nlocal %a: ptr<i64>[4611686018427387904]\npar %r in 0..4 "
-       "{\n}\n}\n"},
-      {6, "its operands differ in type", PAR("%v = load f32 %x[%r]\n%w = add %v, %r\n")},
-      {6, "takes f32 or integers", PAR("%c = lt %r, 4\n%w = add %c, %c\n")},
-      {6, "takes integers", PAR("%v = load f32 %x[%r]\n%w = shl %v, %v\n")},
-      {6, "takes f32", PAR("%w = sqrt %r\n")},
-      {6, "takes f32", PAR("%w = exp %r\n")},
-      {6, "first operand must be i1", PAR("%w = select %r, %r, %r\n")},
-      {6, "differ in lanes",
-       PAR("%v = load v16f32 %x[0]\n%c = lt %r, 4\n%w = select %c, %v, %v\n")},
-      {6, "memory isn't an operand", PAR("%w = add %x, %x\n")},
-      {6, "takes v16i32", PAR("%w = dot4 %r, %r, %r bits=4\n")},
-      {6, "bits must be 4..8", PAR("%v = iota\n%w = dot4 %v, %v, %v bits=9\n")},
-      {6, "takes 16 lanes", PAR("%w = reduce_add %r\n")},
-      {6, "lanes 0..15", PAR("%v = iota\n%w = extract %v, 16\n")},
-      {6, "from 1 lane to 16", PAR("%v = iota\n%w = splat %v : v16i32\n")},
-      {6, "keeps the scalar type", PAR("%w = splat %r : v16i32\n")},
-      {6, "must keep the lanes", PAR("%w = cvt %r : v16i32\n")},
-      {6, "differ in size", PAR("%w = bits %r : f32\n")},
-      {6, "by way of f32", PAR("%v = load f16 %x[0]\n%w = cvt %v : bf16\n")},
-      {6, "to and from f32 only", PAR("%w = cvt %r : f16\n")},
-      {6, "reads an integer", PAR("%v = load f32 %x[0]\n%w = cvtu %v : i32\n")},
-      {6, "reads i1 by cvtu", PAR("%v = lt %r, 3\n%w = cvt %v : i32\n")},
-      {6, "compare with 0", PAR("%w = cvt %r : i1\n")},
-      {6, "a mask is v16i1", PAR("%c = lt %r, 4\n%w = load v16f32 %x[0] if %c\n")},
-      {6, "a mask is v16i1", PAR("%v = iota\n%c = lt %v, 4\nstore f32 0, %x[0] if %c\n")},
-      {6, "has no lanes", PAR("%w = load f32 %x[0] lane=2\n")},
-      {6, "apart by 1 or more", PAR("%w = load v16f32 %x[0] lane=0\n")},
-      {6, "i1 isn't kept in memory", PAR("%w = load i1 %x[0]\n")},
-      {6, "condition must be i1", PAR("if %r {\n}\n")},
-      {6, "bounds must be i64", PAR("for %i in 0..i32 5 {\n}\n")},
-      {6, "step must be positive", PAR("for %i in 0..5 step 0 {\n}\n")},
-      {7, "neither buffer nor local", PAR("%w = load f32 %r[0]\n")},
-      {7, "lanes 4294967296 apart", PAR("%w = load v16f32 %x[0] lane=4294967296\n")},
-      {7, "is not i64", PAR("%w = load i32 %x[0]\n%v = load f32 %x[%w]\n")},
-      {9, "changes its type", PAR("%a = for %i in 0..4 carry %c = f32 0 {\nyield i64 0\n}\n")},
-      {10, "changes its type",
-       PAR("%c = lt %r, 2\n%a = if %c {\nyield f32 0\n} else {\nyield i32 0\n}\n")},
-      {11, "without literal bounds", PAR("for %i in 0..%S unroll {\n}\n")},
-      {11, "more than 4096 copies", PAR("for %i in 0..100000 unroll {\n}\n")},
-      {12, "a store to a buffer before par",
-       "kernel @k(%x: ptr<f32>) class map {\nstore f32 0, %x[0]\npar %r in 0..4 {\n}\n}\n"},
-  };
-  for (size_t i = 0; i < COUNT(cases); i++) {
+  for (size_t i = 0; i < COUNT(broken); i++) {
     Arena *a = arena_new();
-    assert_breaks(parse(a, cases[i].text), cases[i].rule, cases[i].message);
+    assert_breaks(parse(a, broken[i].text), broken[i].rule, broken[i].message);
     arena_free(a);
   }
 }
@@ -314,9 +312,7 @@ static void test_verifier_by_hand(void **state) {
   arena_free(a);
 }
 
-/* ---- builder
- * ------------------------------------------------------------------------------------------------
- */
+/* ---- builder -------------------------------------------------------------------------------- */
 
 /* The norm of doc/ir.md, built. */
 static Kernel *build_norm(Arena *a, const char *name, double eps) {

@@ -147,8 +147,7 @@ static void test_sin_cos(void **state) {
   check(KOP_sin, sin, -0.8, 0.8, 1, false); /* relative too, near 0 */
 }
 
-/* ---- edge values
- * ------------------------------------------------------------------------------------ */
+/* ---- edge values ---------------------------------------------------------------------------- */
 
 static float one(KOpCode op, float in) {
   static float x[POINTS], y[POINTS];
