@@ -6,14 +6,20 @@
  *   - element-wise ops of the cluster's shape, behind a map, a norm or softmax, or a contraction;
  *   - requant, once, at the end of a row cluster;
  *   - the split of a linear in equal parts that element-wise ops read side by side (gate, up);
- *   - a cheap map before a row anchor becomes its prologue.
- * A value that something outside reads is stored by the cluster and may still be read inside.
+ *   - a cheap map before a row anchor becomes its prologue;
+ *   - a row cluster of one row that ends in a requant for one linear alone joins that linear
+ * (decode: every thread quantises the row for itself, which costs less than waiting for one that
+ * does). A value that something outside reads is stored by the cluster and may still be read
+ * inside.
  */
 #include "passes/passes.h"
 
 #include <string.h>
 
-enum { CLUSTER_OPS = 24, SPLIT_PARTS = 4 };
+enum { CLUSTER_OPS = 24, SPLIT_PARTS = 4, ROW_ROOM = 8 };
+enum {
+  OWN_ROW = 16384
+}; /* widest row that is quantised in thread-private memory: 2.1 bytes each */
 
 typedef struct Fuse {
   Graph *g;
@@ -203,7 +209,8 @@ static bool side_by_side(const Fuse *f, const Op *o) {
   const Value *x = graph_value(f->g, o->in[0]);
   if (!index || x->uses != 1 || o->nout < 2 || o->nout > SPLIT_PARTS) return false;
   const Cluster *cl = cluster_at(f, index);
-  if (!cl->anchor || cl->nops != 1 || graph_get(f->g, cl->anchor)->code != OP_linear) return false;
+  if (!cl->anchor || last_op(f, cl) != graph_get(f->g, cl->anchor)) return false;
+  if (graph_get(f->g, cl->anchor)->code != OP_linear) return false;
   if (graph_value(f->g, graph_get(f->g, cl->anchor)->in[1])->kind != V_CONST) return false;
   int64_t axis = o->attrs.split.axis, size = o->attrs.split.sizes.v[0];
   if (axis != -1 && axis != x->type.rank - 1) return false;
@@ -228,6 +235,35 @@ static ClusterClass class_of(const Op *o) {
   }
 }
 
+/* One row whose quantised form `o` alone reads, and nothing else of whose cluster is read outside.
+ */
+static bool private_row(const Fuse *f, const Op *o, uint32_t index) {
+  const Cluster *cl = index ? cluster_at(f, index) : NULL;
+  const Type *t = type_of(f, o->in[0]);
+  int64_t width, n;
+  if (!cl || cl->klass != CC_row || last_op(f, cl)->code != OP_requant) return false;
+  if (cl->nops > CLUSTER_OPS - ROW_ROOM || !only_feeds(f, cl, o)) return false;
+  if (graph_value(f->g, o->in[1])->kind != V_CONST || !operands_ready(f, o, index)) return false;
+  for (int i = 0; i + 1 < t->rank; i++)
+    if (!dim_is_const(f->g->module->dims, t->dim[i], &n) || n != 1) return false;
+  return dim_is_const(f->g->module->dims, t->dim[t->rank - 1], &width) && width <= OWN_ROW;
+}
+
+static void place_linear(Fuse *f, OpId id) {
+  const Op *o = graph_get(f->g, id);
+  uint32_t index = cluster_of(f, o->in[0]);
+  if (private_row(f, o, index)) {
+    Cluster *cl = cluster_at(f, index);
+    cl->klass = CC_contract;
+    cl->anchor = id;
+    add_op(f, index, id);
+    explain(f, id, index, "reads its one row alone");
+    return;
+  }
+  new_cluster(f, CC_contract, id, id);
+  explain(f, id, 0, "an anchor");
+}
+
 static void place_op(Fuse *f, OpId id) {
   const Op *o = graph_get(f->g, id);
   uint32_t traits = op_info(o->code)->traits;
@@ -235,6 +271,8 @@ static void place_op(Fuse *f, OpId id) {
     place_elementwise(f, id);
   } else if (traits & T_ROW) {
     place_row(f, id);
+  } else if (o->code == OP_linear) {
+    place_linear(f, id);
   } else if (o->code == OP_split && side_by_side(f, o)) {
     uint32_t index = cluster_of(f, o->in[0]);
     add_op(f, index, id);

@@ -97,10 +97,10 @@ static void quantise_block(Quantise *z, KVal block, int64_t literal, KVal inv) {
   k_store(b, sum, k_off(k_at(z->row, block, 4), a->sums));
 }
 
-void act_quantise(Draft *d, const Place *p, KVal row, int64_t k, RowFn *x, void *user) {
+void act_quantise(Draft *d, Storage format, KAddr row, int64_t k, RowFn *x, void *user) {
   KBuilder *b = &d->b;
-  Quantise z = {.d = d, .layout = act_layout(p->storage, k), .k = k, .x = x, .user = user};
-  z.row = k_at(k_addr(draft_buffer(d, p, K_i8, true)), row, z.layout.row_bytes);
+  Quantise z = {.d = d, .layout = act_layout(format, k), .k = k, .x = x, .user = user};
+  z.row = row;
   KVal inv = 0;
   if (z.layout.planes2) {
     KVal m[1] = {k_f32(b, 16, 0)};

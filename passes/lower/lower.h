@@ -179,9 +179,9 @@ typedef struct ActLayout {
   bool planes2;
 } ActLayout;
 ActLayout act_layout(Storage format, int64_t k);
-/* Emits the quantisation of one row; `x` gives 16 floats at (col, mask). `row` counts rows of p. */
+/* Emits the quantisation of one row into the bytes at `row`; `x` gives 16 floats at (col, mask). */
 typedef KVal RowFn(void *user, KVal col, KVal mask);
-void act_quantise(Draft *d, const Place *p, KVal row, int64_t k, RowFn *x, void *user);
+void act_quantise(Draft *d, Storage format, KAddr row, int64_t k, RowFn *x, void *user);
 
 /* ---- the classes
  * ------------------------------------------------------------------------------------ */
@@ -189,6 +189,9 @@ void act_quantise(Draft *d, const Place *p, KVal row, int64_t k, RowFn *x, void 
 Status lower_map(Lower *l); /* element-wise chains */
 Status lower_row(Lower *l); /* norms, softmax, argmax, sums, requant */
 Status lower_contract(Lower *l);
+/* The row work of the current cluster that ends in `requant`, for row `row`, into the bytes at
+ * `to`. */
+void row_quantised(Draft *d, const Op *requant, KVal row, KAddr to);
 Status lower_matmul(Lower *l, const Op *op); /* two run-time values; also linear */
 Status lower_attend(Lower *l, const Op *op);
 Status lower_view(Lower *l, const Op *op); /* reshape, transpose, split, slice, concat */

@@ -189,6 +189,10 @@ static void store_reduced(RowBody *r, KVal x) {
 /* ---- the cluster
  * --------------------------------------------------------------------------------------- */
 
+static int64_t act_row_bytes(const Lower *l, const Place *p) {
+  return act_layout(p->storage, dim_literal(l, p->dim[p->rank - 1])).row_bytes;
+}
+
 static bool any_result_escapes(const Lower *l) {
   for (uint32_t i = 0; i < l->cluster->nops; i++) {
     const Op *o = graph_get(l->g, l->cluster->ops[i]);
@@ -213,7 +217,21 @@ static void row_cluster(RowBody *r, const Op *requant) {
   if (!requant) return;
   r->quantised = requant->in[0];
   Place to = place_result(l, requant->out[0]);
-  act_quantise(d, &to, r->row, dim_literal(l, last_dim(l, r->shape)), quantised_at, r);
+  KAddr at = k_at(k_addr(draft_buffer(d, &to, K_i8, true)), r->row, act_row_bytes(l, &to));
+  act_quantise(d, to.storage, at, dim_literal(l, last_dim(l, r->shape)), quantised_at, r);
+}
+
+void row_quantised(Draft *d, const Op *requant, KVal row, KAddr to) {
+  Lower *l = d->l;
+  RowBody r = {.d = d, .row = row, .quantised = requant->in[0]};
+  for (uint32_t i = 0; i < l->cluster->nops; i++) {
+    const Op *o = graph_get(l->g, l->cluster->ops[i]);
+    if (o != requant && (op_info(o->code)->traits & T_ROW)) r.op = o;
+  }
+  const Type *t = &graph_value(l->g, requant->out[0])->type;
+  r.shape = r.op ? &graph_value(l->g, r.op->in[0])->type : t;
+  if (r.op) row_prepare(&r);
+  act_quantise(d, t->storage, to, dim_literal(l, last_dim(l, t)), quantised_at, &r);
 }
 
 Status lower_row(Lower *l) {
@@ -261,7 +279,8 @@ Place lower_requant(Lower *l, ValueId v, Storage format) {
   d.extent = rows_of(l, &t);
   d.flops = type_elements(l->m->dims, &t);
   r.row = k_par(&d.b, "r", draft_dim(&d, d.extent));
-  act_quantise(&d, &p, r.row, dim_literal(l, last_dim(l, &t)), requant_at, &r);
+  KAddr at = k_at(k_addr(draft_buffer(&d, &p, K_i8, true)), r.row, act_row_bytes(l, &p));
+  act_quantise(&d, format, at, dim_literal(l, last_dim(l, &t)), requant_at, &r);
   k_par_end(&d.b);
   draft_end(&d);
   return p;

@@ -336,7 +336,7 @@ static void test_fusion(void **state) {
   assert_non_null(strstr(w.explain.data, "silu joins cluster"));
   assert_non_null(strstr(w.explain.data, "requant joins cluster"));
   assert_non_null(strstr(w.explain.data, "split joins cluster"));
-  assert_string_equal(w.program->entries[0].launches[2].label, "layer 0 / input norm");
+  assert_string_equal(w.program->entries[0].launches[2].label, "layer 0 / attention / q,k,v + input norm");
   world_free(&w);
 }
 
