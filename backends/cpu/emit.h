@@ -11,6 +11,12 @@
 
 #include <llvm-c/Core.h>
 
+/* A dot4 whose sum is still in 16-bit words: the value is start + pairs of words (emit_dot.c). */
+typedef struct DotChain {
+  LLVMValueRef start, words[2];
+  uint32_t length; /* 0: not in words */
+} DotChain;
+
 typedef struct KernelEmit {
   const Kernel *kernel;
   const CpuTarget *target;
@@ -20,6 +26,8 @@ typedef struct KernelEmit {
   LLVMBuilderRef b;
   LLVMValueRef fn;
   LLVMValueRef *value; /* by KVal */
+  DotChain *chain;     /* by KVal */
+  const KInst **user;  /* by KVal: the one instruction that uses it; NULL: none or several */
 } KernelEmit;
 
 /* Adds the kernel to `module` as an external function `symbol` of type IngotKernelFn. */

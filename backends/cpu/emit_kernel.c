@@ -287,6 +287,37 @@ static void emit_parameters(KernelEmit *e) {
     e->value[k->scalars[i]] = load_argument(e, LLVMInt64TypeInContext(e->context), 1, i);
 }
 
+/* ---- uses
+ * ---------------------------------------------------------------------------------------- */
+
+static void note_use(KernelEmit *e, uint8_t *uses, KVal v, const KInst *in) {
+  if (uses[v] < 2) uses[v]++;
+  e->user[v] = uses[v] == 1 ? in : NULL;
+}
+
+static void note_uses(KernelEmit *e, uint8_t *uses, const KRegion *r) {
+  for (uint32_t i = 0; i < r->n; i++) {
+    const KInst *in = r->inst[i];
+    for (uint32_t k = 0; k < in->narg; k++) note_use(e, uses, in->arg[k], in);
+    for (uint32_t k = 0; in->addr && k < in->addr->nterm; k++)
+      note_use(e, uses, in->addr->term[k].index, in);
+    const KLoop *l = in->loop;
+    for (uint32_t k = 0; l && k < l->ncarry; k++) {
+      if (l->init) note_use(e, uses, l->init[k], in);
+      note_use(e, uses, l->yield[k], in);
+      if (l->else_yield) note_use(e, uses, l->else_yield[k], in);
+    }
+    if (l) note_uses(e, uses, &l->body);
+    if (l) note_uses(e, uses, &l->orelse);
+  }
+}
+
+static void find_users(KernelEmit *e) {
+  uint8_t *uses = mem_alloc(e->kernel->nvalues);
+  note_uses(e, uses, &e->kernel->body);
+  mem_free(uses);
+}
+
 void emit_kernel(LLVMModuleRef module, const Kernel *k, const CpuTarget *target,
                  const bool *constant_buffers, const char *symbol) {
   LLVMContextRef context = LLVMGetModuleContext(module);
@@ -296,12 +327,17 @@ void emit_kernel(LLVMModuleRef module, const Kernel *k, const CpuTarget *target,
                   .context = context,
                   .module = module,
                   .b = LLVMCreateBuilderInContext(context),
-                  .value = mem_alloc(k->nvalues * sizeof(LLVMValueRef))};
+                  .value = mem_alloc(k->nvalues * sizeof(LLVMValueRef)),
+                  .chain = mem_alloc(k->nvalues * sizeof(DotChain)),
+                  .user = mem_alloc(k->nvalues * sizeof(KInst *))};
+  find_users(&e);
   declare(&e, symbol);
   LLVMPositionBuilderAtEnd(e.b, LLVMAppendBasicBlockInContext(context, e.fn, "entry"));
   emit_parameters(&e);
   emit_region(&e, &k->body);
   LLVMBuildRetVoid(e.b);
   LLVMDisposeBuilder(e.b);
+  mem_free(e.user);
+  mem_free(e.chain);
   mem_free(e.value);
 }

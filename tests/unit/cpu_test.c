@@ -319,6 +319,21 @@ static void test_dot4(void **state) {
     snprintf(tail, sizeof tail, " bits=%d", bits);
     add_test(t, 16, "dot4", 3, "i32", tail, "i32", data);
   }
+  for (int bits = 4; bits <= 8; bits++) { /* chains, longer than 16-bit words can hold */
+    buf_printf(&t->text,
+               "kernel @chain%d(%%u: ptr<i32>, %%s: ptr<i32>, %%out: ptr<i32>; %%n) class map {\n"
+               "  par %%i in 0..%%n {\n"
+               "    %%a0 = load v16i32 %%out[%%i*16]\n"
+               "    %%y = load v16i32 %%s[%%i*16]\n",
+               bits);
+    for (int i = 0; i < 11; i++)
+      buf_printf(&t->text,
+                 "    %%x%d = load v16i32 %%u[%%i*15 + %d]\n"
+                 "    %%a%d = dot4 %%x%d, %%y, %%a%d bits=%d\n",
+                 i, i, i + 1, i, i, bits);
+    buf_puts(&t->text, "    %z = add %a11, %a5\n    store %z, %out[%i*16]\n  }\n}\n");
+    t->data[t->n++][0] = (DataKind)(CODE4 + bits - 4);
+  }
   check_all(t->text.data, t->data, "dots");
   buf_free(&t->text);
   free(t);
