@@ -7,6 +7,7 @@
  *   - requant, once, at the end of a row cluster;
  *   - the split of a linear in equal parts that element-wise ops read side by side (gate, up);
  *   - a cheap map before a row anchor becomes its prologue;
+ *   - kv_append behind the rope of its keys;
  *   - a row cluster of one row that ends in a requant for one linear alone joins that linear
  * (decode: every thread quantises the row for itself, which costs less than waiting for one that
  * does). A value that something outside reads is stored by the cluster and may still be read
@@ -264,6 +265,22 @@ static void place_linear(Fuse *f, OpId id) {
   explain(f, id, 0, "an anchor");
 }
 
+/* Keys are rotated on their way into the cache when nothing else reads them. */
+static void place_append(Fuse *f, OpId id) {
+  const Op *o = graph_get(f->g, id);
+  uint32_t index = cluster_of(f, o->in[1]);
+  Cluster *cl = index ? cluster_at(f, index) : NULL;
+  if (cl && cl->nops == 1 && last_op(f, cl)->code == OP_rope && operands_ready(f, o, index) &&
+      graph_value(f->g, o->in[1])->uses == 1) {
+    cl->anchor = id;
+    add_op(f, index, id);
+    explain(f, id, index, "the keys that it rotates go straight into the cache");
+    return;
+  }
+  new_cluster(f, CC_map, id, id);
+  explain(f, id, 0, "an anchor");
+}
+
 static void place_op(Fuse *f, OpId id) {
   const Op *o = graph_get(f->g, id);
   uint32_t traits = op_info(o->code)->traits;
@@ -271,6 +288,8 @@ static void place_op(Fuse *f, OpId id) {
     place_elementwise(f, id);
   } else if (traits & T_ROW) {
     place_row(f, id);
+  } else if (o->code == OP_kv_append) {
+    place_append(f, id);
   } else if (o->code == OP_linear) {
     place_linear(f, id);
   } else if (o->code == OP_split && side_by_side(f, o)) {

@@ -124,15 +124,18 @@ static void lower_table(Lower *l, const Op *op) {
 
 /* ---- rope ---- */
 
+/* One head of one token: x rotated (or copied) to y. Elements of y are `step` apart: 1 in a tensor,
+ * 16 among the transposed keys of a cache. */
 typedef struct RopeBody {
   Draft *d;
-  KAddr x, y, cosine, sine; /* of the row (token, head) */
+  KAddr x, y, cosine, sine;
   KScalar xs, ys;
   int64_t second, lane; /* distance of the second half; of neighbours within a half */
+  int64_t step;
 } RopeBody;
 
 static KVal lanes_at(KBuilder *b, KAddr a, KScalar s, KVal mask) {
-  KType t = {s, 16};
+  KType t = {(uint8_t)s, 16};
   return k_cvt(b, mask ? k_load_mask(b, t, a, mask) : k_load(b, t, a), K_f32);
 }
 
@@ -151,19 +154,20 @@ static void rope_body(void *user, KVal col, KVal mask, KVal *carry) {
   KVal c = lanes_at(b, k_at(r->cosine, col, 1), K_f32, mask);
   KVal s = lanes_at(b, k_at(r->sine, col, 1), K_f32, mask);
   KAddr x = k_lane(k_at(r->x, col, r->lane), r->lane);
-  KAddr y = k_lane(k_at(r->y, col, r->lane), r->lane);
+  KAddr y = k_lane(k_at(r->y, col, r->lane * r->step), r->lane * r->step);
   KVal x0 = lanes_at(b, x, r->xs, mask), x1 = lanes_at(b, k_off(x, r->second), r->xs, mask);
   KVal y0 = k_fma(b, x0, c, k_op1(b, KOP_neg, k_op2(b, KOP_mul, x1, s)));
   KVal y1 = k_fma(b, x1, c, k_op2(b, KOP_mul, x0, s));
   store_lanes(b, y0, r->ys, y, mask);
-  store_lanes(b, y1, r->ys, k_off(y, r->second), mask);
+  store_lanes(b, y1, r->ys, k_off(y, r->second * r->step), mask);
 }
 
-static void rest_body(void *user, KVal col, KVal mask, KVal *carry) {
+static void copy_body(void *user, KVal col, KVal mask, KVal *carry) {
   (void)carry;
   RopeBody *r = user;
   KBuilder *b = &r->d->b;
-  store_lanes(b, lanes_at(b, k_at(r->x, col, 1), r->xs, mask), r->ys, k_at(r->y, col, 1), mask);
+  KAddr y = k_lane(k_at(r->y, col, r->step), r->step);
+  store_lanes(b, lanes_at(b, k_at(r->x, col, 1), r->xs, mask), r->ys, y, mask);
 }
 
 /* Address of head `h` of token `t` in a [S, heads, D] place with literal strides. */
@@ -173,78 +177,104 @@ static KAddr head_addr(Draft *d, const Place *p, KVal t, KVal h, bool write) {
   return k_at(k_at(a, t, dim_literal(d->l, p->stride[0])), h, dim_literal(d->l, p->stride[1]));
 }
 
+static KAddr table_row(Draft *d, const Place *p, KVal t, int64_t stride) {
+  KAddr a = k_at(k_addr(draft_buffer(d, p, K_f32, false)), t, stride);
+  return p->shift ? k_at(a, draft_dim(d, p->shift), 1) : a;
+}
+
+/* What a rope op reads, found before its kernel is begun. */
+typedef struct RopeIn {
+  Place x, cosine, sine;
+  int64_t cs, ss, half, width;
+  bool pairs;
+} RopeIn;
+
+static RopeIn rope_in(Lower *l, const Op *op) {
+  RopeIn in = {.x = place_as_strided(l, op->in[0]), .pairs = op->attrs.rope.mode == ROPE_pairs};
+  in.cosine = place_as_rows(l, op->in[1], &in.cs);
+  in.sine = place_as_rows(l, op->in[2], &in.ss);
+  in.half = dim_literal(l, in.cosine.dim[1]);
+  in.width = dim_literal(l, in.x.dim[2]);
+  return in;
+}
+
+/* Rotates head h of token t into r->y; r->d, y, ys and step are set. */
+static void rope_head(RopeBody *r, const RopeIn *in, KVal t, KVal h) {
+  KBuilder *b = &r->d->b;
+  r->xs = kscalar_of(in->x.dtype);
+  r->x = head_addr(r->d, &in->x, t, h, false);
+  r->cosine = table_row(r->d, &in->cosine, t, in->cs);
+  r->sine = table_row(r->d, &in->sine, t, in->ss);
+  r->lane = in->pairs ? 2 : 1;
+  r->second = in->pairs ? 1 : in->half;
+  draft_span(r->d, k_i64(b, 0), k_i64(b, in->half), 0, NULL, rope_body, r);
+  if (2 * in->half < in->width)
+    draft_span(r->d, k_i64(b, 2 * in->half), k_i64(b, in->width), 0, NULL, copy_body, r);
+}
+
 static void lower_rope(Lower *l, const Op *op) {
   const Type *shape = &graph_value(l->g, op->out[0])->type;
-  int64_t cs, ss, width = dim_literal(l, shape->dim[2]);
-  Place x = place_as_strided(l, op->in[0]), y = place_result(l, op->out[0]);
-  Place cosine = place_as_rows(l, op->in[1], &cs), sine = place_as_rows(l, op->in[2], &ss);
-  int64_t half = dim_literal(l, cosine.dim[1]);
-  bool pairs = op->attrs.rope.mode == ROPE_pairs;
+  RopeIn in = rope_in(l, op);
+  Place y = place_result(l, op->out[0]);
   Draft d;
   draft_begin(&d, l, KC_map, "rope");
   KBuilder *b = &d.b;
   d.extent = rows_of(l, shape);
-  d.flops = dim_mul(l, d.extent, dim_const(l->m->dims, 3 * width));
+  d.flops = dim_mul(l, d.extent, dim_const(l->m->dims, 3 * in.width));
   KVal heads = draft_dim(&d, shape->dim[1]);
   KVal p = k_par(b, "p", draft_dim(&d, d.extent));
   KVal t = k_op2(b, KOP_div, p, heads), h = k_op2(b, KOP_rem, p, heads);
-  RopeBody r = {.d = &d, .lane = pairs ? 2 : 1, .second = pairs ? 1 : half};
-  r.xs = kscalar_of(x.dtype);
-  r.ys = kscalar_of(y.dtype);
-  r.x = head_addr(&d, &x, t, h, false);
+  RopeBody r = {.d = &d, .ys = kscalar_of(y.dtype), .step = 1};
   r.y = head_addr(&d, &y, t, h, true);
-  r.cosine = k_at(k_addr(draft_buffer(&d, &cosine, K_f32, false)), t, cs);
-  r.sine = k_at(k_addr(draft_buffer(&d, &sine, K_f32, false)), t, ss);
-  if (cosine.shift) r.cosine = k_at(r.cosine, draft_dim(&d, cosine.shift), 1);
-  if (sine.shift) r.sine = k_at(r.sine, draft_dim(&d, sine.shift), 1);
-  draft_span(&d, k_i64(b, 0), k_i64(b, half), 0, NULL, rope_body, &r);
-  if (2 * half < width) draft_span(&d, k_i64(b, 2 * half), k_i64(b, width), 0, NULL, rest_body, &r);
+  rope_head(&r, &in, t, h);
   k_par_end(b);
   draft_end(&d);
 }
 
 /* ---- kv_append ---- */
 
-typedef struct AppendBody {
-  Draft *d;
-  KAddr k, v, keys, values; /* of the token and head; of the position in the cache */
-  KScalar ks, vs, to;
-} AppendBody;
-
-static void append_body(void *user, KVal col, KVal mask, KVal *carry) {
-  (void)carry;
-  AppendBody *a = user;
-  KBuilder *b = &a->d->b;
-  KVal k = lanes_at(b, k_at(a->k, col, 1), a->ks, mask);
-  KVal v = lanes_at(b, k_at(a->v, col, 1), a->vs, mask);
-  store_lanes(b, k, a->to, k_lane(k_at(a->keys, col, 16), 16), mask);
-  store_lanes(b, v, a->to, k_at(a->values, col, 1), mask);
+/* The rope in this cluster that gives the keys, or NULL. */
+static const Op *own_rope(const Lower *l, const Op *append) {
+  if (!in_cluster(l, append->in[1])) return NULL;
+  return graph_get(l->g, graph_value(l->g, append->in[1])->def);
 }
 
 static void lower_append(Lower *l, const Op *op) {
   const StateDef *def;
-  Place cache = place_state(l, op->in[0], &def);
+  const Op *rope = own_rope(l, op);
+  Place cache = place_state(l, op->in[0], &def), k = {0}, v = place_as_strided(l, op->in[2]);
   CacheLayout c = cache_layout(def);
-  Place k = place_as_strided(l, op->in[1]), v = place_as_strided(l, op->in[2]);
+  RopeIn in = {0};
+  if (rope)
+    in = rope_in(l, rope);
+  else
+    k = place_as_strided(l, op->in[1]);
   place_set(l, op->out[0], &cache);
   Draft d;
-  draft_begin(&d, l, KC_map, "kv_append");
+  draft_begin(&d, l, KC_map, rope ? "rope_append" : "kv_append");
   KBuilder *b = &d.b;
-  d.extent = dim_mul(l, k.dim[0], k.dim[1]);
+  d.extent = dim_mul(l, v.dim[0], v.dim[1]);
   d.flops = dim_mul(l, d.extent, dim_const(l->m->dims, 2 * c.dim));
-  KVal heads = k_i64(b, def->kv_heads);
+  KVal heads = k_i64(b, def->kv_heads), width = k_i64(b, c.dim), zero = k_i64(b, 0);
   KVal buffer = draft_buffer(&d, &cache, c.type, true);
-  KVal past = past_dim(l) ? draft_dim(&d, past_dim(l)) : k_i64(b, 0);
+  KVal past = past_dim(l) ? draft_dim(&d, past_dim(l)) : zero;
   KVal p = k_par(b, "p", draft_dim(&d, d.extent));
   KVal t = k_op2(b, KOP_div, p, heads), h = k_op2(b, KOP_rem, p, heads);
   KVal at = k_op2(b, KOP_add, past, t);
-  AppendBody a = {.d = &d, .ks = kscalar_of(k.dtype), .vs = kscalar_of(v.dtype), .to = c.type};
-  a.k = head_addr(&d, &k, t, h, false);
-  a.v = head_addr(&d, &v, t, h, false);
   KVal block = k_op2(b, KOP_lshr, at, k_i64(b, 4)), lane = k_op2(b, KOP_and, at, k_i64(b, 15));
-  a.keys = k_at(k_at(k_at(k_addr(buffer), h, c.key_head), block, 16 * c.dim), lane, 1);
-  a.values = k_at(k_at(k_off(k_addr(buffer), c.values), h, c.value_head), at, c.padded);
-  draft_span(&d, k_i64(b, 0), k_i64(b, c.dim), 0, NULL, append_body, &a);
+  RopeBody keys = {.d = &d, .ys = c.type, .step = 16};
+  keys.y = k_at(k_at(k_at(k_addr(buffer), h, c.key_head), block, 16 * c.dim), lane, 1);
+  if (rope) {
+    rope_head(&keys, &in, t, h);
+  } else {
+    keys.xs = kscalar_of(k.dtype);
+    keys.x = head_addr(&d, &k, t, h, false);
+    draft_span(&d, zero, width, 0, NULL, copy_body, &keys);
+  }
+  RopeBody values = {.d = &d, .xs = kscalar_of(v.dtype), .ys = c.type, .step = 1};
+  values.x = head_addr(&d, &v, t, h, false);
+  values.y = k_at(k_at(k_off(k_addr(buffer), c.values), h, c.value_head), at, c.padded);
+  draft_span(&d, zero, width, 0, NULL, copy_body, &values);
   k_par_end(b);
   draft_end(&d);
 }
