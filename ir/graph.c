@@ -136,6 +136,7 @@ void graph_output(Graph *g, const char *name, ValueId v) {
   *VEC_PUSH(g->outputs, n, cap) = v;
   *VEC_PUSH(g->output_names, g->noutputs, g->coutputs) = arena_strdup(g->module->arena, name);
   g->values[v].uses++;
+  if (!g->values[v].name) g->values[v].name = g->output_names[g->noutputs - 1];
 }
 
 /* ---- ops ---- */

@@ -294,7 +294,7 @@ uint32_t module_state(Module *m, const StateDef *def);
 ValueId graph_input(Graph *g, const char *name, Type type);
 ValueId graph_const(Graph *g, uint32_t index); /* the value that stands for a module constant */
 ValueId graph_state(Graph *g, uint32_t index); /* the state's value at entry */
-void graph_output(Graph *g, const char *name, ValueId v);
+void graph_output(Graph *g, const char *name, ValueId v); /* names the value too if it has none */
 /* Appends an op, infers the types of its results and checks it: BUG when it is ill-typed, since
  * builders are our own code (the parser and readers use graph_try_op). Returns the op. */
 OpId graph_op(Graph *g, OpCode code, const ValueId *in, uint32_t nin, const Attrs *attrs);

@@ -12,12 +12,12 @@
 
 Dims *dims_new(Arena *a);
 void dims_free(Dims *d);
-/* dim_op for values that come from outside: 0 on overflow, on division by what may be 0, and when the
- * expression has too many terms. */
+/* dim_op for values that come from outside: 0 on overflow, on division by what may be 0, and when
+ * the expression has too many terms. */
 DimId dim_try_op(Dims *d, DimKind kind, DimId a, DimId b);
 
-/* False with a reason when the type can't be: a bad rank or dimension, a storage format of something
- * that is not f32, more than MAX_ELEMENTS elements. */
+/* False with a reason when the type can't be: a bad rank or dimension, a storage format of what is
+ * not f32, more than MAX_ELEMENTS elements. */
 bool type_check(Dims *d, const Type *t, const char **why);
 
 /* Zero attributes are those that the text form leaves out. */

@@ -1,8 +1,8 @@
 /* The lexer shared by the text forms of Graph IR and Kernel IR, and a map of names.
  *
  * Tokens: words, %names, @names (either may be quoted: %"any text"), numbers, strings, punctuation.
- * `#` and `//` begin a comment; the text of a `//` comment that ends a line is kept, since it is the
- * origin of that line's op. Everything carries line and column, so that every message can. Odd one:
+ * `#` and `//` begin a comment; the text of a `//` comment that ends a line is kept, since it
+ * is the origin of that line's op. Everything carries line and column, so that every message can. Odd one:
  * in shapes (`Sx72`) the letter x separates, so lex_dims reads the current token again that way.
  */
 #ifndef INGOT_IR_LEX_H
@@ -74,7 +74,7 @@ Status lex_any_name(Lexer *l, const char *what, const char **out);
 
 /* ---- names to numbers ---- */
 
-/* An open-addressing hash map over arena memory; keys are not copied. Zero-initialise, set arena. */
+/* An open-addressing hash map in an arena; keys are not copied. Zero-initialise and set arena. */
 typedef struct NameMap {
   Arena *arena;
   struct NameSlot {
