@@ -354,18 +354,18 @@ CpSet cp_punctuation(const Unicode *u) {
 
 CpSet cp_fold(const Unicode *u, CpSet s) {
   Builder all = {0};
-  /* folds: (character, what it folds to), sorted; a fold is its own fold. */
+  uint8_t *hit = mem_alloc(CP_END); /* folds of the members; a fold is its own fold */
+  for (uint32_t i = 0; i < u->nfolds; i++)
+    if (cp_has(s, u->folds[i][0]) || cp_has(s, u->folds[i][1])) hit[u->folds[i][1]] = 1;
   for (uint32_t i = 0; i < u->nfolds; i++) {
-    uint32_t to = u->folds[i][1];
-    bool in = cp_has(s, to);
-    for (uint32_t k = 0; k < u->nfolds && !in; k++)
-      in = u->folds[k][1] == to && cp_has(s, u->folds[k][0]);
-    if (in) {
-      s = cp_union(u->arena, s, cp_range(u->arena, to, to));
-      *VEC_PUSH(all.bound, all.n, all.cap) = u->folds[i][0];
-      *VEC_PUSH(all.bound, all.n, all.cap) = u->folds[i][0] + 1;
-    }
+    uint32_t from = u->folds[i][0], to = u->folds[i][1];
+    if (!hit[to]) continue;
+    if (hit[to] == 1) s = cp_union(u->arena, s, cp_range(u->arena, to, to));
+    hit[to] = 2;
+    *VEC_PUSH(all.bound, all.n, all.cap) = from;
+    *VEC_PUSH(all.bound, all.n, all.cap) = from + 1;
   }
+  mem_free(hit);
   /* The list may hold touching ranges; the union joins them. */
   return cp_union(u->arena, finish(u->arena, &all), s);
 }

@@ -1,0 +1,3 @@
+if(TARGET runtime_native)
+  ingot_unit_test(tokenizer backend_text runtime_native ir_base)
+endif()
