@@ -14,7 +14,7 @@
 
 enum { MAX_CPUS = 8192 };
 
-static unsigned affinity_count(void) {
+unsigned threads_cores(void) {
   size_t bytes = CPU_ALLOC_SIZE(MAX_CPUS);
   cpu_set_t *set = CPU_ALLOC(MAX_CPUS);
   unsigned n = 1;
@@ -97,7 +97,7 @@ unsigned threads_quota(const char *root, const char *self_cgroup) {
 }
 
 unsigned threads_default(void) {
-  unsigned n = affinity_count();
+  unsigned n = threads_cores();
   char text[4096];
   FILE *f = fopen("/proc/self/cgroup", "re");
   if (f) {

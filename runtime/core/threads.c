@@ -4,8 +4,9 @@
  * the waker sees the sleeper or the sleeper sees the new generation).
  *
  * Each worker adapts its own spin bound: a spin that ends in time doubles it, one that doesn't
- * halves it. With a core for every thread it stays at the top; without, it soon falls to almost
- * nothing and the scheduler decides.
+ * halves it. The lower end is what a sleep and a wake-up cost: spinning that long at most doubles
+ * the price of a wait, while a lower one, once reached, would make every barrier sleep for good.
+ * Only when there are more threads than cores is spinning of no use from the start.
  */
 #include "runtime/core/threads.h"
 
@@ -20,8 +21,8 @@
 /* From linux/futex.h, which musl does not carry. */
 enum { WAIT_PRIVATE = 128, WAKE_PRIVATE = 129 };
 
-/* Pauses; one takes 10 to 50 ns, so the top is 40 to 200 us: longer than any kernel's imbalance. */
-enum { SPIN_TOP = 4096, SPIN_BOTTOM = 8, STACK_BYTES = 1 << 20 };
+/* Pauses; one takes 10 to 40 ns, so the top is longer than any kernel's imbalance. */
+enum { SPIN_TOP = 8192, SPIN_BOTTOM = 512, SPIN_CROWDED = 8, STACK_BYTES = 1 << 20 };
 
 typedef struct Worker {
   ThreadPool *pool;
@@ -36,6 +37,7 @@ struct ThreadPool {
   _Alignas(64) atomic_uint generation;
   atomic_uint sleepers;
   _Alignas(64) unsigned n;
+  unsigned spin_bottom, spin_top;
   unsigned started; /* threads that exist, worker 0 counted */
   bool quit;
   PoolFn *fn;
@@ -61,12 +63,12 @@ static void sleep_until_changed(ThreadPool *p, unsigned old) {
 static void wait_for(ThreadPool *p, Worker *w, unsigned old) {
   for (unsigned i = 0; i < w->spin; i++) {
     if (atomic_load_explicit(&p->generation, memory_order_acquire) != old) {
-      if (w->spin < SPIN_TOP) w->spin *= 2;
+      if (w->spin < p->spin_top) w->spin *= 2;
       return;
     }
     spin_pause();
   }
-  if (w->spin > SPIN_BOTTOM) w->spin /= 2;
+  if (w->spin > p->spin_bottom) w->spin /= 2;
   sleep_until_changed(p, old);
 }
 
@@ -120,7 +122,11 @@ int pool_open(unsigned n, ThreadPool **out, Err *e) {
   atomic_init(&p->sleepers, 0);
   p->n = n;
   p->quit = false;
-  for (unsigned i = 0; i < n; i++) p->worker[i] = (Worker){.pool = p, .index = i, .spin = SPIN_TOP};
+  bool crowded = n > threads_cores();
+  p->spin_top = crowded ? SPIN_CROWDED : SPIN_TOP;
+  p->spin_bottom = crowded ? SPIN_CROWDED : SPIN_BOTTOM;
+  for (unsigned i = 0; i < n; i++)
+    p->worker[i] = (Worker){.pool = p, .index = i, .spin = p->spin_top};
   for (p->started = 1; p->started < n; p->started++) {
     if (start_worker(&p->worker[p->started])) {
       unsigned made = p->started;
