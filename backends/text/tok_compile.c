@@ -15,8 +15,7 @@ TokSpan blob_put(TokCompiler *c, const void *data, size_t size) {
   return s;
 }
 
-/* ---- automata
- * ----------------------------------------------------------------------------------------- */
+/* ---- automata ------------------------------------------------------------------------------ */
 
 static Status write_automata(TokCompiler *c) {
   TokDfa *table = ARENA_ARRAY(c->arena, TokDfa, c->nnfa + 1u);
@@ -55,8 +54,7 @@ static Status write_symbols(TokCompiler *c) {
   return OK;
 }
 
-/* ---- post-processor
- * ------------------------------------------------------------------------------------ */
+/* ---- post-processor ------------------------------------------------------------------------ */
 
 static Status add_piece(TokCompiler *c, Buf *b, int kind, int64_t id) {
   TokPiece p = {(uint32_t)kind, kind == 2 ? (uint32_t)id : 0};
@@ -94,8 +92,7 @@ static Status write_template(TokCompiler *c, bool pair) {
   return status;
 }
 
-/* ---- decoder
- * --------------------------------------------------------------------------------------------- */
+/* ---- decoder ------------------------------------------------------------------------------- */
 
 static Status check_decoder(TokCompiler *c) {
   const TokenizerSpec *s = c->spec;
@@ -109,8 +106,7 @@ static Status check_decoder(TokCompiler *c) {
   return OK;
 }
 
-/* ---- the whole
- * -------------------------------------------------------------------------------------------- */
+/* ---- the whole ----------------------------------------------------------------------------- */
 
 static Status check_model(TokCompiler *c) {
   if (c->spec->model == TOK_BPE) return OK;

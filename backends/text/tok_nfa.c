@@ -90,8 +90,7 @@ Status nfa_build(Arena *a, const Rx *rx, const char *source, Diag *d, Nfa *out) 
   return OK;
 }
 
-/* ---- symbols
- * ---------------------------------------------------------------------------------------- */
+/* ---- symbols ------------------------------------------------------------------------------- */
 
 uint32_t symbols_add(Symbols *s, CpSet set) {
   for (uint32_t i = 0; i < s->nsets; i++)

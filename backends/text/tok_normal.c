@@ -14,8 +14,7 @@
 enum { MAX_DECOMPOSED = 18 };
 enum { HANGUL = 0xac00, HANGUL_END = 0xd7a4 };
 
-/* ---- two-stage tables
- * ---------------------------------------------------------------------------------- */
+/* ---- two-stage tables ---------------------------------------------------------------------- */
 
 static TokTable table(TokCompiler *c, const uint8_t *value, size_t width) {
   size_t page = TOK_PAGE * width;
@@ -42,8 +41,7 @@ TokTable blob_table16(TokCompiler *c, const uint16_t *value) {
   return table(c, (const uint8_t *)value, 2);
 }
 
-/* ---- composition
- * -------------------------------------------------------------------------------------------- */
+/* ---- composition --------------------------------------------------------------------------- */
 
 typedef struct Composite {
   uint32_t c, n, point[4];
@@ -94,8 +92,7 @@ static TokSpan compose_pairs(TokCompiler *c, uint8_t *second) {
   return span;
 }
 
-/* ---- normal forms
- * ---------------------------------------------------------------------------------------- */
+/* ---- normal forms -------------------------------------------------------------------------- */
 
 /* Whether `c` stays itself in the form: composing its decomposition gives it back. */
 static bool stays(uint32_t c, bool compose, bool compat, const uint32_t *point, unsigned n) {
@@ -156,8 +153,7 @@ Status compile_normal_form(TokCompiler *c, bool compose, bool compat, TokSpan *o
   return OK;
 }
 
-/* ---- maps of characters
- * ------------------------------------------------------------------------------------ */
+/* ---- maps of characters -------------------------------------------------------------------- */
 
 Status compile_lowercase(TokCompiler *c, TokSpan *out) {
   TokMap map = {0};

@@ -26,8 +26,7 @@ static void *fail(Parser *p, const char *what) {
   return NULL;
 }
 
-/* ---- trees
- * ------------------------------------------------------------------------------------------- */
+/* ---- trees --------------------------------------------------------------------------------- */
 
 static Rx *node(Arena *a, RxKind kind) {
   Rx *rx = ARENA_NEW(a, Rx);
@@ -60,8 +59,7 @@ static Rx *look(Arena *a, CpSet set, bool edge, bool behind) {
   return rx;
 }
 
-/* ---- characters
- * ---------------------------------------------------------------------------------------- */
+/* ---- characters ---------------------------------------------------------------------------- */
 
 static bool peek(const Parser *p, const char *s) {
   size_t n = strlen(s);
@@ -157,8 +155,7 @@ static bool escape(Parser *p, bool *is_char, uint32_t *c, CpSet *set) {
   return true;
 }
 
-/* ---- bracketed classes
- * ------------------------------------------------------------------------------------ */
+/* ---- bracketed classes --------------------------------------------------------------------- */
 
 static bool bracket(Parser *p, CpSet *out);
 
@@ -227,8 +224,7 @@ static bool bracket(Parser *p, CpSet *out) {
   return true;
 }
 
-/* ---- groups and assertions
- * ----------------------------------------------------------------------------------- */
+/* ---- groups and assertions ----------------------------------------------------------------- */
 
 static Rx *choice(Parser *p);
 
@@ -334,8 +330,7 @@ static Rx *group(Parser *p) {
   return rx;
 }
 
-/* ---- sequences
- * -------------------------------------------------------------------------------------------- */
+/* ---- sequences ----------------------------------------------------------------------------- */
 
 /* A backslash outside of a class: assertions, sets and characters. */
 static Rx *escaped(Parser *p, uint32_t *literal) {

@@ -20,8 +20,7 @@
 #define SEPARATORS (BIT(ZS) | BIT(ZL) | BIT(ZP))
 #define OTHERS (BIT(CC) | BIT(CF) | BIT(CS) | BIT(CO) | BIT(CN))
 
-/* ---- differences
- * ---------------------------------------------------------------------------------- */
+/* ---- differences --------------------------------------------------------------------------- */
 
 typedef struct Row {
   uint32_t low, high, value;
@@ -67,8 +66,7 @@ static const Row *row_of(const Row *rows, size_t n, uint32_t c) {
 }
 #define ROW(rows, c) row_of(rows, COUNT(rows), c)
 
-/* ---- algebra
- * ---------------------------------------------------------------------------------------- */
+/* ---- algebra ------------------------------------------------------------------------------- */
 
 typedef struct Builder {
   uint32_t *bound;
@@ -150,8 +148,7 @@ static CpSet where(const Unicode *u, bool (*in)(const Unicode *u, uint32_t c)) {
   return finish(u->arena, &b);
 }
 
-/* ---- properties
- * ------------------------------------------------------------------------------------- */
+/* ---- properties ---------------------------------------------------------------------------- */
 
 enum { MAX_FOLDS = 4096 };
 
@@ -349,8 +346,7 @@ CpSet cp_punctuation(const Unicode *u) {
   return where(u, is_punctuation);
 }
 
-/* ---- case
- * -------------------------------------------------------------------------------------------- */
+/* ---- case ---------------------------------------------------------------------------------- */
 
 CpSet cp_fold(const Unicode *u, CpSet s) {
   Builder all = {0};
@@ -389,8 +385,7 @@ unsigned cp_lower(uint32_t c, uint32_t out[3]) {
   return out[0] == c ? 0 : 1;
 }
 
-/* ---- normalisation
- * ------------------------------------------------------------------------------------ */
+/* ---- normalisation ------------------------------------------------------------------------- */
 
 /* The normalisers are older than Unicode 14: what has come since is nothing to them. */
 static bool is_new(uint32_t c) {

@@ -45,8 +45,7 @@ CpSet cp_fold(const Unicode *u, CpSet s);
 /* Whether two characters begin what one other character folds to ("ss" and sharp s). */
 bool cp_fold_pair(uint32_t first, uint32_t second);
 
-/* ---- normalisation
- * -------------------------------------------------------------------------------- */
+/* ---- normalisation ------------------------------------------------------------------------- */
 
 /* Full canonical (compat: compatibility) decomposition of c into out[0..cap); 0: none. */
 unsigned cp_decompose(uint32_t c, bool compat, uint32_t *out, unsigned cap);

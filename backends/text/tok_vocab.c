@@ -29,8 +29,7 @@ typedef struct Vocab {
   uint32_t nmerges;
 } Vocab;
 
-/* ---- the byte alphabet
- * --------------------------------------------------------------------------------- */
+/* ---- the byte alphabet --------------------------------------------------------------------- */
 
 static bool printable(uint32_t b) {
   return (b >= 0x21 && b <= 0x7e) || (b >= 0xa1 && b <= 0xac) || (b >= 0xae && b <= 0xff);
@@ -106,8 +105,7 @@ static void make_hash(Vocab *v) {
   }
 }
 
-/* ---- reading the spec
- * ------------------------------------------------------------------------------------------ */
+/* ---- reading the spec ---------------------------------------------------------------------- */
 
 static Status read_tokens(TokCompiler *c, Vocab *v, const int16_t *byte_of) {
   const TokenizerSpec *spec = c->spec;

@@ -9,8 +9,7 @@
 
 #include <stdlib.h>
 
-/* ---- merges
- * --------------------------------------------------------------------------------------- */
+/* ---- merges -------------------------------------------------------------------------------- */
 
 static uint32_t split_len(const Tokenizer *t, size_t i) {
   if (t->head->flags & TOK_WIDE_SPLITS) return ((const uint16_t *)tok_at(t, t->head->split_len))[i];
@@ -33,8 +32,7 @@ static uint32_t merge_rank(const Tokenizer *t, uint32_t id, uint32_t left) {
   return TOK_NO_ID;
 }
 
-/* ---- heap of rank << 32 | position
- * ---------------------------------------------------------------- */
+/* ---- heap of rank << 32 | position --------------------------------------------------------- */
 
 static bool heap_push(TokWork *w, uint64_t key) {
   if (w->heap_n == w->heap_cap) {
@@ -62,8 +60,7 @@ static uint64_t heap_pop(TokWork *w) {
   return top;
 }
 
-/* ---- symbols
- * ------------------------------------------------------------------------------------- */
+/* ---- symbols ------------------------------------------------------------------------------- */
 
 /* Looks up the merge of symbol `i` with its right neighbour and offers it. */
 static bool offer(TokWork *w, const uint8_t *text, uint32_t i) {

@@ -17,8 +17,7 @@ struct TokStream {
   Out held; /* waits for tidying */
 };
 
-/* ---- tidying
- * ---------------------------------------------------------------------------------------- */
+/* ---- tidying ------------------------------------------------------------------------------- */
 
 static void replace_all(Out *text, const char *from, const char *to) {
   size_t nfrom = strlen(from), nto = strlen(to), kept = 0;
@@ -62,8 +61,7 @@ static void give(TokStream *s, bool end, Out *out) {
   s->held.size -= cut;
 }
 
-/* ---- bytes
- * ------------------------------------------------------------------------------------------- */
+/* ---- bytes --------------------------------------------------------------------------------- */
 
 /* Length of what stands at p[0..n): a character, or a broken part (*ok false); 0 when it is the
  * beginning of a character that the end cuts off. */
@@ -127,8 +125,7 @@ static int status(const TokStream *s, const Out *out) {
   return out->failed || s->held.failed ? TEXT_NO_MEMORY : TEXT_OK;
 }
 
-/* ---- interface
- * ---------------------------------------------------------------------------------------- */
+/* ---- interface ----------------------------------------------------------------------------- */
 
 TokStream *tok_stream_new(const Tokenizer *t, bool skip_special) {
   TokStream *s = calloc(1, sizeof *s);

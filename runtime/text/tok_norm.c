@@ -16,8 +16,7 @@ static const TokNormalEntry *entry_of(const Tokenizer *t, const TokNormal *nf, u
   return (const TokNormalEntry *)tok_at(t, nf->entry) + tok_table16(t, &nf->table, c);
 }
 
-/* ---- one segment: w->point[0..n), each ccc << 24 | code point
- * -------------------------------------- */
+/* ---- one segment: w->point[0..n), each ccc << 24 | code point ------------------------------ */
 
 static bool point_put(TokWork *w, size_t *n, uint32_t c, uint32_t ccc) {
   if (*n == w->point_cap) {
@@ -166,8 +165,7 @@ static int normal_form(TokWork *w, const TokStep *step, const uint8_t *text, siz
   return TEXT_OK;
 }
 
-/* ---- the other steps
- * ------------------------------------------------------------------------------- */
+/* ---- the other steps ----------------------------------------------------------------------- */
 
 static void map_chars(const Tokenizer *t, const TokStep *step, const uint8_t *text, size_t n,
                       Out *out, bool *changed) {
