@@ -188,6 +188,47 @@ static void test_parser_refuses(void **state) {
   buf_free(&deep);
 }
 
+static uint32_t random_below(uint32_t *state, uint32_t n) {
+  *state = *state * 1664525u + 1013904223u;
+  return (uint32_t)(((uint64_t)*state * n) >> 32);
+}
+
+/* Texts with random damage: refused or read, never a crash, and what passes the verifier survives
+ * printing. */
+static void test_damaged_texts(void **state) {
+  (void)state;
+  static const char *const pieces[] = {
+      "%",    "[",     "]",   "{",   "}",      "v16", "f32",    "i64", "i1",   "99",     "0.5",
+      " + ",  "yield", "for", "par", "if",     "-",   "%x",     "%r",  "%v",   "store ", ",",
+      "nan ", "load ", "=",   "\n}", "const ", "*7",  "unroll", "%S",  "else", ":"};
+  uint32_t seed = 1, good = 0;
+  for (int turn = 0; turn < 4000; turn++) {
+    Arena *a = arena_new();
+    Diag *d = diag_new();
+    Buf text = {0};
+    uint32_t at = random_below(&seed, sizeof everything - 1), gone = random_below(&seed, 12);
+    if (at + gone > sizeof everything - 1) gone = 0;
+    buf_put(&text, everything, at);
+    buf_puts(&text, pieces[random_below(&seed, COUNT(pieces))]);
+    buf_puts(&text, everything + at + gone);
+    Kernel **k;
+    uint32_t n;
+    if (kernels_parse(a, text.data, "test", d, &k, &n) == OK && kernel_verify(k[0], d) == OK) {
+      Buf out = {0};
+      good++;
+      kernel_print(k[0], &out);
+      assert_true(kernel_same(k[0], parse(a, out.data)));
+      buf_free(&out);
+    } else {
+      assert_true(diag_errors(d) > 0);
+    }
+    buf_free(&text);
+    diag_free(d);
+    arena_free(a);
+  }
+  assert_true(good > 20 && good < 3000); /* both ways are walked */
+}
+
 /* ---- verifier ------------------------------------------------------------------------------- */
 
 static void assert_breaks(const Kernel *k, int rule, const char *message) {
@@ -411,9 +452,9 @@ static void test_names_stay_apart(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_round_trip),       cmocka_unit_test(test_parser_refuses),
-      cmocka_unit_test(test_verifier_on_text), cmocka_unit_test(test_verifier_by_hand),
-      cmocka_unit_test(test_builder),          cmocka_unit_test(test_folding),
-      cmocka_unit_test(test_names_stay_apart),
+      cmocka_unit_test(test_damaged_texts),    cmocka_unit_test(test_verifier_on_text),
+      cmocka_unit_test(test_verifier_by_hand), cmocka_unit_test(test_builder),
+      cmocka_unit_test(test_folding),          cmocka_unit_test(test_names_stay_apart),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
