@@ -41,7 +41,8 @@ void io_write(const char *data, size_t n) {
     if (k < 0) {
       if (errno == EINTR || errno == EAGAIN) continue;
       if (errno == EPIPE || errno == EBADF) exit(0);
-      fprintf(stderr, "error: standard output: %s\n", strerror(errno));
+      fprintf(stderr, "%s: error: standard output: %s\n", program_invocation_short_name,
+              strerror(errno));
       exit(1);
     }
     data += k;
@@ -51,7 +52,7 @@ void io_write(const char *data, size_t n) {
 
 void io_flush_out(Out *o) {
   if (o->failed) {
-    fputs("error: out of memory\n", stderr);
+    fprintf(stderr, "%s: error: out of memory\n", program_invocation_short_name);
     exit(1);
   }
   io_write(o->data, o->size);

@@ -131,11 +131,16 @@ static void pop(Candidate *h, int64_t n) {
   h[n - 1] = best;
 }
 
-/* exp of all finite logits relative to the best, added in the order of ids. */
+/* Weight of a logit beside the best one. */
+static double weight(float logit, float best) {
+  return (double)expf(logit - best);
+}
+
+/* Of all logits, added in the order of ids. */
 static double total_weight(const Sampler *s, const float *logits, float best) {
   double sum = 0;
   for (int64_t i = 0; i < s->vocab; i++)
-    if (!isnan(logits[i])) sum += exp((double)logits[i] - best);
+    if (!isnan(logits[i])) sum += weight(logits[i], best);
   return sum;
 }
 
@@ -150,36 +155,37 @@ static int64_t keep_best(Sampler *s, const float *logits, float best) {
   if (s->o.top_k > 0) { /* top-p then counts only what top-k left */
     for (; kept < most; kept++) {
       pop(s->heap, n - kept);
-      total += exp((double)s->heap[n - kept - 1].logit - best);
+      total += weight(s->heap[n - kept - 1].logit, best);
     }
-    most = kept;
     kept = 0;
   } else {
     total = total_weight(s, logits, best);
   }
   while (kept < most && (kept == 0 || sum < s->o.top_p * total)) {
     if (s->o.top_k <= 0) pop(s->heap, n - kept);
-    sum += exp((double)s->heap[n - kept - 1].logit - best);
+    sum += weight(s->heap[n - kept - 1].logit, best);
     kept++;
   }
   memmove(s->heap, s->heap + (n - kept), (size_t)kept * sizeof *s->heap);
-  return kept; /* heap[kept - 1] is the best */
+  return kept;
 }
 
-/* Draws from heap[0..n), best last, leaving out what min-p forbids. */
+/* Draws from heap[0..n), leaving out what min-p forbids. Logits become weights on the way, so that
+ * each is taken to the power once. */
 static uint32_t draw(Sampler *s, int64_t n, float best) {
   double least = s->o.min_p > 0 ? s->o.min_p : 0, total = 0;
   for (int64_t i = n; i-- > 0;) {
-    double w = exp((double)s->heap[i].logit - best);
-    if (w >= least) total += w;
+    double w = weight(s->heap[i].logit, best);
+    if (w < least) w = 0;
+    s->heap[i].logit = (float)w;
+    total += w;
   }
   double u = uniform(s) * total;
   uint32_t id = s->heap[n - 1].id;
   for (int64_t i = n; i-- > 0;) {
-    double w = exp((double)s->heap[i].logit - best);
-    if (w < least || w == 0) continue;
+    if (s->heap[i].logit == 0) continue;
     id = s->heap[i].id;
-    u -= w;
+    u -= (double)s->heap[i].logit;
     if (u < 0) break;
   }
   return id;

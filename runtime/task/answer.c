@@ -40,7 +40,7 @@ static SamplerOptions sampling(const GenerateOptions *o, const IngotGeneration *
 }
 
 int talker_open(Talker *k, const Task *t, const GenerateOptions *o, Err *e) {
-  *k = (Talker){.task = t, .o = o};
+  *k = (Talker){.task = t, .o = o, .since = t->started};
   ExecOptions x = run_options(&o->run);
   if (t->m->tokenizer.size &&
       text_error(tok_open(t->m->tokenizer.data, t->m->tokenizer.size, &k->tok), "tokenizer", e))
@@ -196,7 +196,7 @@ static int generate(Talker *k, Voice *v, Answer *a, Err *e) {
   while ((int64_t)a->ids.n < limit) {
     if (*io_interrupted()) return a->stopped = "interrupted", 0;
     uint32_t id = next_token(k);
-    if (a->ids.n == 0) a->first_s = io_seconds() - k->task->started;
+    if (a->ids.n == 0) a->first_s = io_seconds() - k->since;
     if (is_eos(g, id)) return a->stopped = "eos", 0;
     if (take_token(v, a, id, e)) return a->stopped = "stop", 0;
     if (e->what[0]) return 1;
@@ -235,6 +235,7 @@ int talker_answer(Talker *k, const TokIds *prompt, bool stream, Answer *a, Err *
   Voice v = {.stop = &k->o->stop, .to_stdout = stream};
   if (k->tok && !(v.stream = tok_stream_new(k->tok, true))) return err_no_memory(e, "text");
   double t0 = io_seconds();
+  if (k->answers++) k->since = t0;
   a->stopped = "interrupted";
   int bad = read_prompt(k, prompt, a, e);
   double t1 = io_seconds();

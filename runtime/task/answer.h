@@ -29,6 +29,8 @@ typedef struct Talker {
   Sampler *sampler;
   uint64_t seed;
   TokIds cached; /* ids of the positions in the cache */
+  double since;  /* what the first token is timed from: the process, then the question */
+  uint64_t answers;
 } Talker;
 
 typedef struct Answer {
@@ -36,7 +38,7 @@ typedef struct Answer {
   Out text;
   const char *stopped; /* "eos", "stop", "length", "context", "interrupted" */
   int64_t prompt_tokens, reused;
-  double prompt_s, answer_s, first_s; /* first_s: from the start of the process */
+  double prompt_s, answer_s, first_s; /* first_s: until the first token */
 } Answer;
 
 int talker_open(Talker *k, const Task *t, const GenerateOptions *o, Err *e);

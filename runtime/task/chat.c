@@ -84,12 +84,13 @@ static int command(Chat *c, const char *word, Err *e) {
     return begin(c, e);
   } else if (strcmp(word, "/stats") == 0) {
     c->stats = !c->stats;
+    fprintf(stderr, "stats %s\n", c->stats ? "on" : "off");
   } else if (strcmp(word, "/quit") == 0 || strcmp(word, "/exit") == 0) {
     c->quit = true;
   } else {
     const char *near = args_nearest(word, names, sizeof names / sizeof names[0]);
-    fprintf(stderr, "unknown command %s; %s%s\n", word, near ? "did you mean " : "/help lists them",
-            near ? near : "");
+    fprintf(stderr, "unknown command %s; %s%s%s\n", word,
+            near ? "did you mean " : "/help lists them", near ? near : "", near ? "?" : "");
   }
   return 0;
 }

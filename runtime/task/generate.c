@@ -68,6 +68,7 @@ static int make_prompt(Talker *k, const Out *text, TokIds *ids, Err *e) {
   if (o->ids) return parse_ids(o->ids, ids, e);
   if (o->raw || !k->task->m->chat.size)
     return talker_encode(k, text->data ? text->data : "", text->size, ids, e);
+  if (!text->size) return err_set(e, "prompt", "is empty");
   Message m[2];
   size_t n = 0;
   if (o->system) m[n++] = (Message){"system", o->system};
