@@ -22,11 +22,12 @@ typedef struct OpCase {
   double tolerance;
   int64_t runs[MAX_RUNS];
   const char *declarations, *inputs, *outputs, *body;
+  bool one; /* with the literal 1 in place of S, as a decode entry has it */
 } OpCase;
 
 static const OpCase TABLE[] = {
 #define CASE(name, tolerance, runs, declarations, inputs, outputs, body)                           \
-  {name, tolerance, runs, declarations, inputs, outputs, body},
+  {name, tolerance, runs, declarations, inputs, outputs, body, false},
 #include "tests/op/op_cases.h"
 #undef CASE
 };
@@ -76,13 +77,21 @@ static void fill_weights(World *w, Module *m) {
   }
 }
 
+/* S as the literal 1 wherever it is a dimension of an input. */
+static const char *literal_inputs(World *w, const OpCase *c) {
+  char *text = arena_strdup(w->arena, c->inputs);
+  for (char *at = text; (at = strchr(at, 'S')) != NULL; at++)
+    if (strchr("<x+", at[-1]) && strchr("x )", at[1])) *at = '1';
+  return text;
+}
+
 static Module *parse(World *w, const OpCase *c) {
   char text[4096];
   Module *m;
   snprintf(
       text, sizeof text,
       "module @t {\n dim P in 0..199\n dim S in 1..200\n %s graph @main(%s) -> (%s) {\n %s }\n}\n",
-      c->declarations, c->inputs, c->outputs, c->body);
+      c->declarations, c->one ? literal_inputs(w, c) : c->inputs, c->outputs, c->body);
   if (module_parse(text, c->name, w->diag, &m) != OK) fail_msg("%s", diag_text(w->diag));
   fill_weights(w, m);
   return m;
@@ -128,14 +137,14 @@ static void world_free(World *w) {
 
 /* Row `row` of the whole sequence decides the numbers, so that a run of S rows and S runs of one
  * row see the same: `first` is the position of the run's first row. */
-static RefTensor make_input(World *w, const Value *v, const int64_t *env, int64_t first) {
+static RefTensor make_input(World *w, const OpCase *c, const Value *v, const int64_t *env,
+                            int64_t first) {
   const Dims *dims = w->reference->dims;
+  bool per_row = strstr(c->inputs, arena_printf(w->arena, "%%%s: tensor<S", v->name)) != NULL;
   RefTensor t = {.name = v->name, .dtype = v->type.dtype, .rank = v->type.rank, .elements = 1};
-  bool per_row = false;
   for (int i = 0; i < t.rank; i++) {
     t.dim[i] = dim_eval(dims, v->type.dim[i], env);
     t.elements *= t.dim[i];
-    if (i == 0) per_row = v->type.dim[0] == dim_find(dims, "S");
   }
   int64_t skip = per_row && t.dim[0] ? first * (t.elements / t.dim[0]) : 0;
   t.f = ARENA_ARRAY(w->arena, float, (size_t)t.elements + 1);
@@ -171,7 +180,7 @@ typedef struct Run {
   uint32_t nout;
 } Run;
 
-static Run make_run(World *w, int64_t first, int64_t s) {
+static Run make_run(World *w, const OpCase *c, int64_t first, int64_t s) {
   const Graph *g = w->lowered->graphs[0];
   const Dims *dims = w->lowered->dims;
   const KEntry *e = &w->program->entries[0];
@@ -180,7 +189,7 @@ static Run make_run(World *w, int64_t first, int64_t s) {
   r.env[dim_find(dims, "S")] = s;
   for (DimId i = 1; i <= dim_count(dims); i++) r.env[i] = dim_eval(dims, i, r.env);
   for (uint32_t i = 0; i < g->ninputs; i++) {
-    RefTensor t = make_input(w, &g->values[g->inputs[i]], r.env, first);
+    RefTensor t = make_input(w, c, &g->values[g->inputs[i]], r.env, first);
     r.in[i] = to_bytes(w, &t);
   }
   for (uint32_t i = 0; i < e->noutputs; i++) {
@@ -196,7 +205,7 @@ static Run make_run(World *w, int64_t first, int64_t s) {
 /* One run by the evaluator of Kernel IR; outputs as bytes. Returns how many. */
 static uint32_t run_program(World *w, const OpCase *c, int64_t first, int64_t s,
                             uint8_t *const *states, KBuffer *out) {
-  Run r = make_run(w, first, s);
+  Run r = make_run(w, c, first, s);
   need(w, kprogram_eval(w->program, 0, r.env, w->weights, states, r.in, r.out, w->diag), c->name);
   memcpy(out, r.out, sizeof r.out);
   return r.nout;
@@ -236,6 +245,14 @@ static void add_gather(Arena *a, CaseList *l, const char *storage) {
   c->declarations =
       arena_printf(a, "const %%w : tensor<35x72 x f32 : %s> = weight \"w\"\n", storage);
   c->body = "%y = gather %w, %ids\n";
+}
+
+/* The case with one literal token, run a few times. */
+static OpCase one_token(const OpCase *c) {
+  OpCase one = *c;
+  one.one = true;
+  memcpy(one.runs, (int64_t[MAX_RUNS]){1, 1, 1}, sizeof one.runs);
+  return one;
 }
 
 /* `shapes`: how many of the linear shapes. */

@@ -2,7 +2,7 @@
  *
  * Three things are held for each case of op_common.h, fused and op by op: values within the case's
  * tolerance of graph_eval; the same bits for targets with different tiles; and, row for row, the
- * same bits for a run of S rows and S runs of one row.
+ * same bits for a run of S rows, S runs of one row, and S runs of the graph of one literal token.
  */
 #include "tests/op/op_common.h"
 
@@ -53,7 +53,7 @@ static void judge_values(const OpCase *c, const LowerTarget *target, bool fused)
     env[dim_find(dims, "P")] = first;
     env[dim_find(dims, "S")] = c->runs[r];
     for (uint32_t i = 0; i < g->ninputs; i++)
-      in[i] = make_input(&w, &g->values[g->inputs[i]], env, first);
+      in[i] = make_input(&w, c, &g->values[g->inputs[i]], env, first);
     const RefSymbol symbols[] = {{"P", first}, {"S", c->runs[r]}};
     need(&w, graph_eval(w.arena, g, ref_states, in, g->ninputs, symbols, 2, &want, w.diag),
          c->name);
@@ -105,31 +105,40 @@ static bool row_by_row(const World *w, const OpCase *c) {
   return stateful(w) || !strstr(c->body, "attention");
 }
 
+/* One run of all rows against runs of one row, by the same program and by that of one literal
+ * token. */
 static void judge_chunks(const OpCase *c, bool fused) {
-  World w;
-  world_init(&w, c, &TARGETS[1], fused);
-  if (row_by_row(&w, c)) {
+  World w[2];
+  OpCase literal = one_token(c);
+  world_init(&w[0], c, &TARGETS[1], fused);
+  world_init(&w[1], &literal, &TARGETS[1], fused);
+  if (row_by_row(&w[0], c)) {
     int64_t total = 0;
     for (int r = 0; c->runs[r]; r++) total += c->runs[r];
     KBuffer all[MAX_IO], one[MAX_IO];
-    uint32_t n = run_program(&w, c, 0, total, states_new(&w), all);
-    uint8_t **states = states_new(&w);
-    for (int64_t row = 0; row < total; row++) {
-      run_program(&w, c, row, 1, states, one);
-      for (uint32_t i = 0; i < n; i++) {
-        const uint8_t *at = (const uint8_t *)all[i].data + (uint64_t)row * one[i].size;
-        if (memcmp(at, one[i].data, one[i].size) != 0)
-          fail_msg("%s: row %lld of output %u differs between one run of %lld and runs of 1",
-                   c->name, (long long)row, i, (long long)total);
+    uint32_t n = run_program(&w[0], c, 0, total, states_new(&w[0]), all);
+    for (int how = 0; how < 2; how++) {
+      uint8_t **states = states_new(&w[how]);
+      for (int64_t row = 0; row < total; row++) {
+        run_program(&w[how], how ? &literal : c, row, 1, states, one);
+        for (uint32_t i = 0; i < n; i++) {
+          const uint8_t *at = (const uint8_t *)all[i].data + (uint64_t)row * one[i].size;
+          if (memcmp(at, one[i].data, one[i].size) != 0)
+            fail_msg("%s: row %lld of output %u differs between one run of %lld and runs of 1%s",
+                     c->name, (long long)row, i, (long long)total, how ? ", S literal" : "");
+        }
       }
     }
   }
-  world_free(&w);
+  world_free(&w[0]);
+  world_free(&w[1]);
 }
 
 static void judge(const OpCase *c) {
+  OpCase one = one_token(c);
   for (int fused = 0; fused < 2; fused++) {
     judge_values(c, &TARGETS[0], fused);
+    judge_values(&one, &TARGETS[0], fused);
     judge_targets(c, fused);
     judge_chunks(c, fused);
   }

@@ -152,7 +152,7 @@ static void check_level(Native *n, const OpCase *c, uint32_t t) {
   for (int i = 0; c->runs[i]; i++) {
     KBuffer want[MAX_IO];
     run_program(&n->judge, c, first, c->runs[i], want_states, want);
-    Run r = make_run(w, first, c->runs[i]);
+    Run r = make_run(w, c, first, c->runs[i]);
     run_native(w, &r, fns, states);
     for (uint32_t o = 0; o < r.nout; o++) {
       if (memcmp(want[o].data, r.out[o].data, want[o].size) != 0)
@@ -174,6 +174,12 @@ static void run_case(void **state) {
 int main(int argc, char **argv) {
   suite.arena = arena_new();
   suite.cases = all_cases(suite.arena, 2);
+  size_t n = suite.cases.n;
+  for (size_t i = 0; i < n; i++) {
+    OpCase one = one_token(&suite.cases.c[i]);
+    if (strchr(one.name, ',') || strstr(one.name, "linear") || strstr(one.name, "layer"))
+      *VEC_PUSH(suite.cases.c, suite.cases.n, suite.cases.cap) = one;
+  }
   struct CMUnitTest *tests = ARENA_ARRAY(suite.arena, struct CMUnitTest, suite.cases.n);
   for (size_t i = 0; i < suite.cases.n; i++)
     tests[i] = (struct CMUnitTest){
