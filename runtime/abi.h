@@ -1,9 +1,9 @@
 /* The single contract between the compiler's backends and the runtime: what a compiled model is.
  *
- * A backend emits one constant `ingot_model` of type IngotModel into the model's object; the runtime
- * reads it and nothing else. Both sides include this file; it includes nothing of ours and is plain
- * C11. A change of any struct raises INGOT_ABI. All tables are constants; nothing is parsed, unpacked
- * or relocated at start.
+ * A backend emits one constant `ingot_model` of type IngotModel into the model's object; the
+ * runtime reads it and nothing else. Both sides include this file; it includes nothing of ours and
+ * is plain C11. A change of any struct raises INGOT_ABI. All tables are constants; nothing is
+ * parsed, unpacked or relocated at start.
  */
 #ifndef INGOT_RUNTIME_ABI_H
 #define INGOT_RUNTIME_ABI_H
@@ -18,41 +18,58 @@
 typedef void IngotKernelFn(void *const *buffers, const int64_t *scalars, int64_t lo, int64_t hi);
 
 /* Dimensions: dims[0] is unused; symbols are set by the runtime, the rest follow in order. */
-enum { INGOT_DIM_CONST, INGOT_DIM_SYMBOL, INGOT_DIM_ADD, INGOT_DIM_SUB, INGOT_DIM_MUL, INGOT_DIM_DIV,
-       INGOT_DIM_CEILDIV };
+enum {
+  INGOT_DIM_CONST,
+  INGOT_DIM_SYMBOL,
+  INGOT_DIM_ADD,
+  INGOT_DIM_SUB,
+  INGOT_DIM_MUL,
+  INGOT_DIM_DIV,
+  INGOT_DIM_CEILDIV
+};
 typedef struct IngotDim {
   uint32_t kind, a, b;
-  int64_t value;     /* CONST */
-  int64_t lo, hi;    /* SYMBOL: range, inclusive */
-  const char *name;  /* SYMBOL */
+  int64_t value;    /* CONST */
+  int64_t lo, hi;   /* SYMBOL: range, inclusive */
+  const char *name; /* SYMBOL */
 } IngotDim;
 
 enum { INGOT_ARENA, INGOT_WEIGHT, INGOT_STATE, INGOT_INPUT, INGOT_OUTPUT }; /* address spaces */
 typedef struct IngotArg {
-  uint32_t space, index;  /* index: state, input or output */
-  uint64_t offset;        /* bytes */
+  uint32_t space, index; /* index: state, input or output */
+  uint64_t offset;       /* bytes */
 } IngotArg;
 
 typedef struct IngotLaunch {
   uint32_t kernel;
-  uint32_t first_arg, nargs;        /* in IngotModel.args */
-  uint32_t first_scalar, nscalars;  /* in IngotModel.scalars: indices into dims */
-  uint32_t extent;                  /* dim: iterations of the parallel loop */
-  uint32_t flops, bytes;            /* dims: work of one launch, 0 = unknown */
-  uint32_t barrier;                 /* 1: all threads meet before this launch */
+  uint32_t first_arg, nargs;       /* in IngotModel.args */
+  uint32_t first_scalar, nscalars; /* in IngotModel.scalars: indices into dims */
+  uint32_t extent;                 /* dim: iterations of the parallel loop */
+  uint32_t flops, bytes;           /* dims: work of one launch, 0 = unknown */
+  uint32_t barrier;                /* 1: all threads meet before this launch */
   const char *label;
 } IngotLaunch;
 
-enum { INGOT_F32, INGOT_F16, INGOT_BF16, INGOT_F64, INGOT_I64, INGOT_I32, INGOT_I16, INGOT_I8, INGOT_U8,
-       INGOT_BOOL }; /* in the order of ir/dtypes.def */
+enum {
+  INGOT_F32,
+  INGOT_F16,
+  INGOT_BF16,
+  INGOT_F64,
+  INGOT_I64,
+  INGOT_I32,
+  INGOT_I16,
+  INGOT_I8,
+  INGOT_U8,
+  INGOT_BOOL
+}; /* in the order of ir/dtypes.def */
 typedef struct IngotTensor {
   const char *name;
   uint32_t dtype, rank;
-  uint32_t dim[8];                  /* dims, outermost first */
+  uint32_t dim[8]; /* dims, outermost first */
 } IngotTensor;
 
 typedef struct IngotEntry {
-  const char *name;                 /* "decode", "prefill", "logits" */
+  const char *name; /* "decode", "prefill", "logits" */
   const IngotTensor *inputs, *outputs;
   uint32_t ninputs, noutputs;
   const IngotLaunch *launches;
@@ -65,17 +82,24 @@ typedef struct IngotKernelInfo {
 } IngotKernelInfo;
 
 /* ISA levels, in ascending order of preference. */
-enum { INGOT_X86_64_V2, INGOT_X86_64_V3, INGOT_X86_64_V4, INGOT_X86_64_V4_VNNI, INGOT_X86_64_AMX,
-       INGOT_AARCH64_DOTPROD, INGOT_AARCH64_I8MM };
+enum {
+  INGOT_X86_64_V2,
+  INGOT_X86_64_V3,
+  INGOT_X86_64_V4,
+  INGOT_X86_64_V4_VNNI,
+  INGOT_X86_64_AMX,
+  INGOT_AARCH64_DOTPROD,
+  INGOT_AARCH64_I8MM
+};
 typedef struct IngotLevel {
   uint32_t isa;
-  const char *name;                 /* "x86-64-v4-vnni" */
-  IngotKernelFn *const *kernels;    /* nkernels */
+  const char *name;              /* "x86-64-v4-vnni" */
+  IngotKernelFn *const *kernels; /* nkernels */
 } IngotLevel;
 
 typedef struct IngotState {
   const char *name;
-  uint64_t bytes;                   /* zeroed, reserved at start, touched as used */
+  uint64_t bytes; /* zeroed, reserved at start, touched as used */
 } IngotState;
 
 typedef struct IngotBlob {
@@ -85,7 +109,7 @@ typedef struct IngotBlob {
 
 /* What a generation loop needs to know; -1 / negative: not said. */
 typedef struct IngotGeneration {
-  int64_t vocab, context, chunk;    /* chunk: largest S of `prefill`; logits_chunk: of `logits` */
+  int64_t vocab, context, chunk; /* chunk: largest S of `prefill`; logits_chunk: of `logits` */
   int64_t logits_chunk;
   int64_t bos_id;
   const int64_t *eos_ids;
@@ -96,10 +120,10 @@ typedef struct IngotGeneration {
 } IngotGeneration;
 
 typedef struct IngotModel {
-  uint32_t abi;                     /* INGOT_ABI */
-  const char *name, *arch, *task;   /* task: "generate", "tokenize", .. chooses the default call */
+  uint32_t abi;                   /* INGOT_ABI */
+  const char *name, *arch, *task; /* task: "generate", "tokenize", .. chooses the default call */
   const IngotDim *dims;
-  uint32_t ndims;                   /* one more than the largest id */
+  uint32_t ndims; /* one more than the largest id */
   const IngotEntry *entries;
   uint32_t nentries;
   const IngotArg *args;
@@ -110,12 +134,12 @@ typedef struct IngotModel {
   uint32_t nlevels;
   const IngotState *states;
   uint32_t nstates;
-  const uint8_t *weights;           /* mapped by the loader (own PT_LOAD); NULL in a library before open */
+  const uint8_t *weights; /* mapped by the loader (own PT_LOAD); NULL in a library before open */
   uint64_t weight_bytes;
   IngotGeneration generation;
-  IngotBlob tokenizer;              /* runtime/text/tok_blob.h; size 0: none */
-  IngotBlob chat;                   /* runtime/text/chat_blob.h; size 0: none */
-  IngotBlob card;                   /* JSON text */
+  IngotBlob tokenizer; /* runtime/text/tok_blob.h; size 0: none */
+  IngotBlob chat;      /* runtime/text/chat_blob.h; size 0: none */
+  IngotBlob card;      /* JSON text */
 } IngotModel;
 
 extern const IngotModel ingot_model;

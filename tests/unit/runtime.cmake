@@ -1,4 +1,5 @@
 if(TARGET runtime_native)
+  ingot_unit_test(runtime_base runtime_native)
   ingot_unit_test(runtime runtime_native)
   target_sources(runtime_test PRIVATE ${CMAKE_CURRENT_LIST_DIR}/runtime_toy.c)
   # The same model as a program: main comes out of the library.
