@@ -66,9 +66,7 @@ static bool from_alphabet(TokCompiler *c, const int16_t *byte_of, TextBytes text
   return true;
 }
 
-/* ---- hash
- * ----------------------------------------------------------------------------------------------------
- */
+/* ---- hash ---------------------------------------------------------------------------------- */
 
 static uint32_t find(const Vocab *v, TextBytes t) {
   if (!v->slots) return no_id;
@@ -203,9 +201,7 @@ static void drop_special(TokCompiler *c, Vocab *v) {
   mem_free(made);
 }
 
-/* ---- writing
- * -------------------------------------------------------------------------------------------------
- */
+/* ---- writing ------------------------------------------------------------------------------- */
 
 static Status write_tokens(TokCompiler *c, const Vocab *v) {
   uint32_t nblocks = v->n / TOK_BLOCK + 1;

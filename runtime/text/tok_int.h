@@ -19,8 +19,7 @@ static inline const void *tok_at(const Tokenizer *t, TokSpan s) {
   return t->blob + s.at;
 }
 
-/* ---- UTF-8 ------------------------------------------------------------------------------------
- */
+/* ---- UTF-8 --------------------------------------------------------------------------------- */
 
 /* The code point at `p` in text that is known to be valid UTF-8 (utf8.h decodes the rest); *n its
  * bytes. */
@@ -37,8 +36,7 @@ bool tok_utf8_valid(const uint8_t *p, size_t n);
 /* Appends p[0..n) with U+FFFD for each maximal invalid part. */
 void tok_utf8_repair(const uint8_t *p, size_t n, Out *out);
 
-/* ---- symbols ----------------------------------------------------------------------------------
- */
+/* ---- symbols ------------------------------------------------------------------------------- */
 
 static inline uint8_t tok_symbol(const Tokenizer *t, uint32_t c) {
   const uint16_t *top = tok_at(t, t->head->symbol.top);
@@ -54,8 +52,7 @@ static inline uint16_t tok_table16(const Tokenizer *t, const TokTable *table, ui
   return leaf[(size_t)top[c >> 7] * TOK_PAGE + (c & 127)];
 }
 
-/* ---- working memory ---------------------------------------------------------------------------
- */
+/* ---- working memory ------------------------------------------------------------------------ */
 
 typedef struct TokRange {
   size_t from, to;
@@ -96,8 +93,7 @@ void tok_work_free(TokWork *w);
 
 bool tok_ids_put(TokIds *ids, uint32_t id);
 
-/* ---- stages: 0 or a TEXT_ error -----------------------------------------------------------------
- */
+/* ---- stages: 0 or a TEXT_ error ------------------------------------------------------------ */
 
 /* All matches in text[0..n), leftmost first, into w->matches. `bytes`: text is bytes, not UTF-8. */
 int tok_find_all(TokWork *w, const TokDfa *dfa, bool bytes, const uint8_t *text, size_t n);

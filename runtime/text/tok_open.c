@@ -100,8 +100,7 @@ int64_t tok_find(const Tokenizer *t, const char *content) {
   return id == TOK_NO_ID ? -1 : (int64_t)id;
 }
 
-/* ---- lists --------------------------------------------------------------------------------------
- */
+/* ---- lists --------------------------------------------------------------------------------- */
 
 bool tok_ids_put(TokIds *ids, uint32_t id) {
   if (ids->n == ids->cap) {

@@ -124,8 +124,7 @@ static const char *decode(Toy *y, const char *text, size_t n) {
   return copy;
 }
 
-/* ---- merging ------------------------------------------------------------------------------------
- */
+/* ---- merging ------------------------------------------------------------------------------- */
 
 static void test_merges_by_rank(void **state) {
   (void)state;
