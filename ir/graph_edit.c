@@ -117,9 +117,28 @@ typedef struct Sorter {
   uint32_t depth, cap;
 } Sorter;
 
-static bool push_operands(Sorter *s, OpId o) {
+static bool reads(const Op *op, ValueId v) {
+  for (uint32_t i = 0; i < op->nin; i++) {
+    if (op->in[i] == v) return true;
+  }
+  return false;
+}
+
+/* What reads a state before its update must go on doing so. */
+static bool push_readers(Sorter *s, OpId update) {
   bool pushed = false;
+  for (OpId o = 1; o < update; o++) {
+    const Op *op = &s->g->ops[o];
+    if (op->dead || s->mark[o] || !reads(op, s->g->ops[update].in[0])) continue;
+    *VEC_PUSH(s->stack, s->depth, s->cap) = o;
+    pushed = true;
+  }
+  return pushed;
+}
+
+static bool push_operands(Sorter *s, OpId o) {
   const Op *op = &s->g->ops[o];
+  bool pushed = op_info(op->code)->traits & T_STATE ? push_readers(s, o) : false;
   for (uint32_t i = op->nin; i-- > 0;) {
     const Value *v = &s->g->values[op->in[i]];
     if (v->kind != V_OP || s->mark[v->def] == 2) continue;

@@ -413,6 +413,30 @@ static void editing_keeps_counts(void **state) {
   module_free(m);
 }
 
+/* An update pulled forward by a new user does not overtake those who read the state before it. */
+static void sorting_keeps_readers_before_updates(void **state) {
+  (void)state;
+  Module *m = parse_ok("module @m { dim S in 1..8 dim P in 0..8 "
+                       "state %kv : cache<slots=1, context=16, kv_heads=1, head_dim=4, f32> "
+                       "graph @g(%q: tensor<Sx1x4 x f32>) -> (a: %n, b: %late) { "
+                       "%n = neg %q "
+                       "%old = attention_kv %q, %kv {scale = 1} "
+                       "%c = kv_append %kv, %q, %q "
+                       "%late = add %old, %n } }");
+  Graph *g = m->graphs[0];
+  ValueId in[2] = {g->inputs[0], g->ops[3].out[0]};
+  Attrs attrs = {.attention = {.scale = 1}};
+  ValueId after = graph_op1(g, OP_attention_kv, in, 2, &attrs);
+  graph_set_operand(g, 1, 0, after); /* the first op now needs the update */
+  graph_sort(g);
+  const OpCode order[] = {OP_attention_kv, OP_kv_append, OP_attention_kv, OP_neg, OP_add};
+  for (uint32_t i = 0; i < COUNT(order); i++) assert_int_equal(g->ops[i + 1].code, order[i]);
+  Diag *d = diag_new();
+  if (module_verify(m, d) != OK) fail_msg("%s", diag_text(d));
+  diag_free(d);
+  module_free(m);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(dims_have_one_form),
@@ -424,6 +448,7 @@ int main(void) {
       cmocka_unit_test(parser_refuses),
       cmocka_unit_test(parser_bounds_recursion_and_counts),
       cmocka_unit_test(editing_keeps_counts),
+      cmocka_unit_test(sorting_keeps_readers_before_updates),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
