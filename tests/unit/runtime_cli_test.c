@@ -53,8 +53,8 @@ static int wait_for(pid_t pid) {
 
 static void run(const char *words, Result *r) {
   char out[64], err[64];
-  snprintf(out, sizeof out, "/tmp/ingot-cli-%d.out", (int)getpid());
-  snprintf(err, sizeof err, "/tmp/ingot-cli-%d.err", (int)getpid());
+  snprintf(out, sizeof out, "cli-%d.out", (int)getpid());
+  snprintf(err, sizeof err, "cli-%d.err", (int)getpid());
   r->status = wait_for(start(words, out, err));
   read_back(out, r->out, sizeof r->out);
   read_back(err, r->err, sizeof r->err);
@@ -110,7 +110,7 @@ static void calls_answer_as_documented(void **unused) {
 
 /* ---- tensors --------------------------------------------------------------------------------- */
 
-static const char *in_path = "/tmp/ingot-cli-in.safetensors";
+static const char *in_path = "in.safetensors";
 
 static void put_input(int64_t rows, int64_t length, const char *second, int64_t value) {
   StTensor t[2] = {{.name = "input_ids", .dtype = INGOT_I64, .rank = 2, .dim = {rows, length}},
@@ -146,9 +146,9 @@ static StFile *run_tensors(const char *options, const char *out) {
 static void entries_and_threads_give_the_same_bits(void **unused) {
   (void)unused;
   put_input(ROWS, LENGTH, NULL, 0);
-  StFile *a = run_tensors("-t 1", "/tmp/ingot-cli-a"), *b = run_tensors("-t 3", "/tmp/ingot-cli-b");
-  StFile *c = run_tensors("--entry decode", "/tmp/ingot-cli-c");
-  StFile *d = run_tensors("--entry prefill", "/tmp/ingot-cli-d");
+  StFile *a = run_tensors("-t 1", "a"), *b = run_tensors("-t 3", "b");
+  StFile *c = run_tensors("--entry decode", "c");
+  StFile *d = run_tensors("--entry prefill", "d");
   const StTensor *x = st_find(a, "logits"), *y = st_find(d, "logits");
   assert_int_equal(x->dim[0], ROWS);
   assert_int_equal(x->dim[1], LENGTH);
@@ -168,11 +168,11 @@ static void entries_and_threads_give_the_same_bits(void **unused) {
 static void mask_and_positions_matter(void **unused) {
   (void)unused;
   put_input(ROWS, LENGTH, NULL, 0);
-  StFile *plain = run_tensors("", "/tmp/ingot-cli-a");
+  StFile *plain = run_tensors("", "a");
   put_input(ROWS, LENGTH, "attention_mask", 0);
-  StFile *masked = run_tensors("", "/tmp/ingot-cli-b");
+  StFile *masked = run_tensors("", "b");
   put_input(ROWS, LENGTH, "position_ids", 30);
-  StFile *moved = run_tensors("", "/tmp/ingot-cli-c");
+  StFile *moved = run_tensors("", "c");
   const StTensor *a = st_find(plain, "logits");
   assert_memory_not_equal(a->data, st_find(masked, "logits")->data, a->bytes);
   assert_memory_not_equal(a->data, st_find(moved, "logits")->data, a->bytes);
@@ -185,7 +185,7 @@ static void wrong_tensors_are_refused(void **unused) {
   (void)unused;
   Result r;
   char words[256];
-  snprintf(words, sizeof words, "tensors --in %s --out /tmp/ingot-cli-x", in_path);
+  snprintf(words, sizeof words, "tensors --in %s --out x", in_path);
   put_input(1, 4, "pixel_values", 0);
   run(words, &r);
   assert_int_equal(r.status, 1);
@@ -196,7 +196,7 @@ static void wrong_tensors_are_refused(void **unused) {
   put_input(1, 60, NULL, 0);
   run(words, &r);
   assert_non_null(strstr(r.err, "60 tokens do not fit (the context holds 48"));
-  assert_int_equal(access("/tmp/ingot-cli-x", F_OK), -1);
+  assert_int_equal(access("x", F_OK), -1);
   put_input(1, 8, "attention_mask", 0);
   strcat(words, " --entry decode");
   run(words, &r);
@@ -226,13 +226,13 @@ static void interrupt_leaves_nothing_behind(void **unused) {
   (void)unused;
   char words[256];
   put_input(20000, 47, NULL, 0);
-  snprintf(words, sizeof words, "tensors --in %s --out /tmp/ingot-cli-i", in_path);
+  snprintf(words, sizeof words, "tensors --in %s --out i", in_path);
   pid_t pid = start(words, "/dev/null", "/dev/null");
   usleep(100000);
   kill(pid, SIGINT);
   assert_int_equal(wait_for(pid), 130);
-  assert_int_equal(access("/tmp/ingot-cli-i", F_OK), -1);
-  snprintf(words, sizeof words, "/tmp/ingot-cli-i.tmp-%ld", (long)pid);
+  assert_int_equal(access("i", F_OK), -1);
+  snprintf(words, sizeof words, "i.tmp-%ld", (long)pid);
   assert_int_equal(access(words, F_OK), -1);
   unlink(in_path);
 }
@@ -262,5 +262,9 @@ int main(void) {
       cmocka_unit_test(interrupt_leaves_nothing_behind),
       cmocka_unit_test(closed_pipe_ends_cleanly),
   };
-  return cmocka_run_group_tests(tests, NULL, NULL);
+  char folder[] = "/tmp/ingot-test-XXXXXX"; /* files of this run, safe from other runs */
+  if (!mkdtemp(folder) || chdir(folder)) return 1;
+  int failed = cmocka_run_group_tests(tests, NULL, NULL);
+  rmdir(folder);
+  return failed;
 }
