@@ -255,7 +255,8 @@ typedef struct KBuffer {
 Status kernel_eval(const Kernel *k, const KBuffer *buffers, const int64_t *scalars, int64_t lo,
                    int64_t hi, Diag *d);
 /* Interprets one entry of a program: weights already packed (see passes/pack.h), dims is the
- * environment by DimId (all dims, not only symbols). */
+ * environment by DimId (all dims, not only symbols). What would be a race of threads (between
+ * iterations of a par loop, or launches without a barrier between) is an error. */
 Status kprogram_eval(const KProgram *p, uint32_t entry, const int64_t *dims, const uint8_t *weights,
                      uint8_t *const *states, const KBuffer *in, const KBuffer *out, Diag *d);
 

@@ -26,7 +26,8 @@ struct KEval {
   Memory *mem;
   KSteps prologue;
   const KStep *par;
-  uint8_t now; /* what a store to a local makes of its bytes */
+  uint8_t now;   /* what a store to a local makes of its bytes */
+  KWatch *watch; /* NULL: nobody asks for races */
   Arena *arena;
   Diag *diag;
 };
@@ -81,6 +82,16 @@ static bool check_defined(KEval *e, const KStep *s, const Memory *m, uint64_t at
   return true;
 }
 
+/* Tells the watch of an access to a buffer. */
+static bool watch(KEval *e, const KStep *s, const Memory *m, uint64_t at, uint64_t bytes,
+                  bool store) {
+  const char *other = kwatch_touch(e->watch, m->data + at, bytes, store);
+  if (!other) return true;
+  const char *name = e->k->values[s->inst->addr->base].name;
+  return keval_error(e, s, "%%%s at byte %llu %s", name ? name : "?", (unsigned long long)at,
+                     other);
+}
+
 static void read_lane(const KStep *s, KReg *r, int n, const uint8_t *p) {
   int16_t half;
   switch (s->bytes) {
@@ -117,6 +128,7 @@ static bool run_load(KEval *e, const KStep *s) {
       continue;
     }
     if (!check_lane(e, s, m, at) || (m->state && !check_defined(e, s, m, at))) return false;
+    if (e->watch && !m->state && !watch(e, s, m, at, s->bytes, false)) return false;
     read_lane(s, s->out, n, m->data + at);
   }
   return true;
@@ -129,6 +141,7 @@ static bool run_store(KEval *e, const KStep *s) {
   for (int n = 0; n < s->lanes; n++, at += apart) {
     if (s->b && !s->b->i[n]) continue;
     if (!check_lane(e, s, m, at)) return false;
+    if (e->watch && !m->state && !watch(e, s, m, at, s->bytes, true)) return false;
     write_lane(s, s->a, n, m->data + at);
     if (m->state) memset(m->state + at, e->now, s->bytes);
   }
@@ -141,6 +154,7 @@ static bool run_load_64(KEval *e, const KStep *s) {
   uint64_t apart, at;
   if (!address(e, s, &at, &apart)) return false;
   if (at > m->size || m->size - at < 64) return run_load(e, s);
+  if (e->watch && !watch(e, s, m, at, 64, false)) return false;
   memcpy(s->out->i, m->data + at, 64);
   return true;
 }
@@ -266,7 +280,7 @@ static KSteps decode_region(KEval *e, const KRegion *r) {
   return steps;
 }
 
-static KEval *decode(Arena *arena, const Kernel *k) {
+KEval *keval_decode(Arena *arena, const Kernel *k) {
   KEval *e = ARENA_NEW(arena, KEval);
   e->k = k;
   e->arena = arena;
@@ -294,11 +308,13 @@ static void forget_iteration(KEval *e) {
   }
 }
 
-static Status run(KEval *e, const KBuffer *buffers, const int64_t *scalars, int64_t lo, int64_t hi,
-                  Diag *d) {
+Status keval_run(KEval *e, const KBuffer *buffers, const int64_t *scalars, int64_t lo, int64_t hi,
+                 KWatch *watch_or_null, Diag *d) {
   const Kernel *k = e->k;
   e->diag = d;
   e->now = DEFINED;
+  e->watch = watch_or_null;
+  if (e->watch) kwatch_next(e->watch);
   for (uint32_t i = 0; i < k->nbuffers; i++)
     e->mem[k->buffers[i]] = (Memory){buffers[i].data, buffers[i].size, NULL};
   for (uint32_t i = 0; i < k->nscalars; i++) e->reg[k->scalars[i]].l[0] = scalars[i];
@@ -310,6 +326,7 @@ static Status run(KEval *e, const KBuffer *buffers, const int64_t *scalars, int6
   if (hi < 0 || hi > extent) hi = extent;
   for (int64_t i = lo; i < hi; i++) {
     e->reg[e->par->inst->loop->var].l[0] = i;
+    if (e->watch) kwatch_next(e->watch);
     if (!run_steps(e, e->par->body)) return FAIL;
     forget_iteration(e);
   }
@@ -319,60 +336,7 @@ static Status run(KEval *e, const KBuffer *buffers, const int64_t *scalars, int6
 Status kernel_eval(const Kernel *k, const KBuffer *buffers, const int64_t *scalars, int64_t lo,
                    int64_t hi, Diag *d) {
   Arena *a = arena_new();
-  Status s = run(decode(a, k), buffers, scalars, lo, hi, d);
-  arena_free(a);
-  return s;
-}
-
-/* ---- running an entry of a program ---------------------------------------------------------- */
-
-typedef struct Run {
-  const KProgram *p;
-  const KEntry *entry;
-  uint8_t *arena_memory;
-  const uint8_t *weights;
-  uint8_t *const *states;
-  const KBuffer *in, *out;
-} Run;
-
-/* The memory a launch's buffer is bound to, from its offset to the end of its space. */
-static KBuffer resolve(const Run *r, const KBind *bind) {
-  KBuffer b = {0};
-  switch (bind->space) {
-  case KS_arena: b = (KBuffer){r->arena_memory, r->entry->arena_bytes}; break;
-  case KS_weight: b = (KBuffer){(void *)(uintptr_t)r->weights, r->p->weight_bytes}; break;
-  case KS_state: b = (KBuffer){r->states[bind->index], r->p->states[bind->index].bytes}; break;
-  case KS_input: b = r->in[bind->index]; break;
-  case KS_output: b = r->out[bind->index]; break;
-  }
-  uint64_t skip = bind->offset < b.size ? bind->offset : b.size;
-  return (KBuffer){(uint8_t *)b.data + skip, b.size - skip};
-}
-
-static Status run_launch(const Run *r, const KLaunch *l, KEval *e, const int64_t *dims, Arena *a,
-                         Diag *d) {
-  const Kernel *k = e->k;
-  KBuffer *buffers = ARENA_ARRAY(a, KBuffer, k->nbuffers);
-  int64_t *scalars = ARENA_ARRAY(a, int64_t, k->nscalars);
-  for (uint32_t i = 0; i < k->nbuffers; i++) buffers[i] = resolve(r, &l->bind[i]);
-  for (uint32_t i = 0; i < k->nscalars; i++) scalars[i] = dims[l->scalar[i]];
-  if (run(e, buffers, scalars, 0, dims[l->extent], d) == OK) return OK;
-  return diag_error(d, l->label ? l->label : r->entry->name, "launch of @%s failed", k->name);
-}
-
-Status kprogram_eval(const KProgram *p, uint32_t entry, const int64_t *dims, const uint8_t *weights,
-                     uint8_t *const *states, const KBuffer *in, const KBuffer *out, Diag *d) {
-  Arena *a = arena_new();
-  const KEntry *en = &p->entries[entry];
-  Run r = {p, en, arena_alloc(a, en->arena_bytes + 64), weights, states, in, out};
-  memset(r.arena_memory, 0xff, en->arena_bytes); /* as f32: NaN, so that stale reads show */
-  KEval **decoded = ARENA_ARRAY(a, KEval *, p->nkernels);
-  Status s = OK;
-  for (uint32_t i = 0; i < en->nlaunches && s == OK; i++) {
-    const KLaunch *l = &en->launches[i];
-    if (!decoded[l->kernel]) decoded[l->kernel] = decode(a, p->kernels[l->kernel]);
-    s = run_launch(&r, l, decoded[l->kernel], dims, a, d);
-  }
+  Status s = keval_run(keval_decode(a, k), buffers, scalars, lo, hi, NULL, d);
   arena_free(a);
   return s;
 }

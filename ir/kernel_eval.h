@@ -43,4 +43,21 @@ KRun *keval_op(const Kernel *k, const KInst *in);
 /* Gives an error at a step; returns false. */
 bool keval_error(KEval *e, const KStep *s, const char *fmt, ...) PRINTF_LIKE(3, 4);
 
+/* ---- running ---- */
+
+typedef struct KWatch KWatch;
+KEval *keval_decode(Arena *arena, const Kernel *k); /* verified; may be run any number of times */
+/* Iterations lo..hi of the par loop, hi < 0: all; `watch` may be NULL. */
+Status keval_run(KEval *e, const KBuffer *buffers, const int64_t *scalars, int64_t lo, int64_t hi,
+                 KWatch *watch, Diag *d);
+
+/* ---- races (kernel_watch.c) ---- */
+
+/* Watches `n` regions of memory; everything else may be read only. */
+KWatch *kwatch_new(Arena *arena, const KBuffer *regions, uint32_t n);
+void kwatch_next(KWatch *w);    /* what follows may run at the same time as what came before */
+void kwatch_barrier(KWatch *w); /* what follows runs after all that came before */
+/* NULL, or what is wrong with this access. */
+const char *kwatch_touch(KWatch *w, const uint8_t *p, uint64_t bytes, bool store);
+
 #endif

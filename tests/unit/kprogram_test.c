@@ -1,7 +1,9 @@
-/* Whole programs of Kernel IR: evaluation, text, and one broken program an invariant P1..P5. */
+/* Whole programs of Kernel IR: evaluation, races, text, and one broken program an invariant P1..P5.
+ */
 #include "ir/kernel.h"
 
 #include <setjmp.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -97,6 +99,84 @@ static void test_program(void **state) {
   module_free(m);
 }
 
+/* ---- races ---- */
+
+/* Runs one launch of a kernel over x (the arena) and y (an output), 4 iterations. */
+static Status run_alone(const char *body, KSpace x, Diag *d) {
+  Module *m = module_new("alone");
+  KBind binds[6];
+  KProgram *p = make_program(m, binds);
+  char text[512];
+  snprintf(text, sizeof text, "kernel @k(%%x: ptr<i8>, %%y: ptr<i8>; %%S) class map {\n%s}\n",
+           body);
+  p->kernels[0] = parse(m->arena, text);
+  binds[0] = (KBind){x, 0, 0};
+  binds[1] = (KBind){KS_output, 0, 0};
+  p->entries[0].nlaunches = 1;
+  float in[4] = {0}, out[4] = {0}, weights[48] = {0}, cache[16] = {0};
+  int64_t *dims = ARENA_ARRAY(m->arena, int64_t, dim_count(m->dims) + 1);
+  dims[dim_find(m->dims, "S")] = 4;
+  uint8_t *states[1] = {(uint8_t *)cache};
+  Status s = kprogram_eval(p, 0, dims, (uint8_t *)weights, states, &(KBuffer){in, sizeof in},
+                           &(KBuffer){out, sizeof out}, d);
+  module_free(m);
+  return s;
+}
+
+static void test_races(void **state) {
+  (void)state;
+  static const struct {
+    KSpace x;
+    const char *body, *message; /* NULL: no race */
+  } cases[] = {
+      {KS_arena, "par %i in 0..%S {\n%v = load i8 %x[%i]\nstore %v, %x[%i]\n}\n", NULL},
+      {KS_arena, "par %i in 0..%S {\n%v = load i8 %x[9]\nstore %v, %x[%i]\n}\n", NULL},
+      {KS_state, "par %i in 0..%S {\nstore v16i8 0, %x[%i*16]\n}\n", NULL},
+      {KS_weight, "par %i in 0..%S {\n%v = load i8 %x[0]\nstore %v, %y[%i]\n}\n", NULL},
+      {KS_arena, "par %i in 0..%S {\nstore i8 0, %x[7]\n}\n", "%x at byte 7 is written twice"},
+      {KS_arena, "par %i in 0..%S {\nstore v16i8 0, %x[%i*15]\n}\n",
+       "%x at byte 15 is written twice"},
+      {KS_arena, "par %i in 0..%S {\n%v = load i8 %x[%i]\nstore %v, %x[%i + 1]\n}\n",
+       "is read while another"},
+      {KS_arena, "par %i in 0..%S {\n%v = load i8 %x[%i + 1]\nstore %v, %x[%i]\n}\n",
+       "is written while another"},
+      {KS_arena, "%w = load i8 %x[3]\npar %i in 0..%S {\nstore %w, %x[%i]\n}\n",
+       "is written while another"},
+      {KS_weight, "par %i in 0..%S {\nstore i8 0, %x[%i]\n}\n", "belongs to nobody who may"},
+      {KS_input, "par %i in 0..%S {\nstore i8 0, %x[%i]\n}\n", "belongs to nobody who may"},
+  };
+  for (size_t i = 0; i < COUNT(cases); i++) {
+    Diag *d = diag_new();
+    Status s = run_alone(cases[i].body, cases[i].x, d);
+    if (!cases[i].message && s != OK) fail_msg("%s%s", cases[i].body, diag_text(d));
+    if (cases[i].message && (s == OK || !strstr(diag_text(d), cases[i].message)))
+      fail_msg("%s%s lacks: %s", cases[i].body, diag_text(d), cases[i].message);
+    diag_free(d);
+  }
+}
+
+/* The same launches with their barrier, and without. */
+static void test_missing_barrier(void **state) {
+  (void)state;
+  Module *m = module_new("tiny");
+  KBind binds[6];
+  KProgram *p = make_program(m, binds);
+  float x[4] = {1, 2, 3, 4}, y[4], weights[48] = {0}, cache[16] = {0};
+  int64_t *dims = ARENA_ARRAY(m->arena, int64_t, dim_count(m->dims) + 1);
+  dims[dim_find(m->dims, "S")] = 4;
+  uint8_t *states[1] = {(uint8_t *)cache};
+  const KBuffer in = {x, sizeof x}, out = {y, sizeof y};
+  Diag *d = diag_new();
+  assert_int_equal(kprogram_eval(p, 0, dims, (uint8_t *)weights, states, &in, &out, d), OK);
+  p->entries[0].launches[1].barrier = false;
+  assert_int_equal(kprogram_eval(p, 0, dims, (uint8_t *)weights, states, &in, &out, d), FAIL);
+  assert_non_null(strstr(diag_text(d), "is read while another iteration or launch writes it"));
+  diag_free(d);
+  module_free(m);
+}
+
+/* ---- invariants ---- */
+
 static void assert_program_breaks(KProgram *p, const char *message) {
   Diag *d = diag_new();
   if (kprogram_verify(p, d) == OK) fail_msg("held: %s", message);
@@ -138,7 +218,8 @@ static void test_program_verify(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(test_program),
+  const struct CMUnitTest tests[] = {cmocka_unit_test(test_program), cmocka_unit_test(test_races),
+                                     cmocka_unit_test(test_missing_barrier),
                                      cmocka_unit_test(test_program_verify)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
