@@ -177,28 +177,33 @@ static void one_token(Contract *c) {
   k_par_end(b);
 }
 
-static void token_loop(Contract *c, Tile *t, KVal lo, KVal hi, uint32_t tokens) {
+/* Tokens lo .. hi in tiles of `tokens`; each tile meets every column group of the iteration. */
+static void token_loop(Contract *c, KVal first, int64_t grain, KVal lo, KVal hi, uint32_t tokens) {
   KBuilder *b = &c->d.b;
+  Tile t = {.tokens = tokens};
   KVal at = k_for(b, "t", lo, hi, tokens, 0, NULL);
-  t->tokens = tokens;
-  for (uint32_t i = 0; i < tokens; i++) t->token[i] = k_op2(b, KOP_add, at, k_i64(b, i));
-  contract_tile(c, t);
+  for (uint32_t i = 0; i < tokens; i++) t.token[i] = k_op2(b, KOP_add, at, k_i64(b, i));
+  KVal g = grain > 1 ? k_for(b, "g", k_i64(b, 0), k_i64(b, grain), 1, 0, NULL) : k_i64(b, 0);
+  tile_groups(c, &t, k_op2(b, KOP_add, first, g), 1, c->part_groups % grain != 0);
+  contract_tile(c, &t);
+  if (grain > 1) k_for_end(b, NULL);
   k_for_end(b, NULL);
 }
 
 static void many_tokens(Contract *c, DimId rows) {
   Draft *d = &c->d;
   KBuilder *b = &d->b;
-  d->extent = dim_const(d->l->m->dims, c->part_groups);
+  int64_t grain = grain_of(c->part_groups, c->parts > 1 ? 2 : DECODE_GROUPS);
+  int64_t extent = (c->part_groups + grain - 1) / grain;
+  d->extent = dim_const(d->l->m->dims, extent);
   KVal n = draft_dim(d, rows);
-  KVal g = k_par(b, "g", k_i64(b, c->part_groups));
+  KVal p = k_par(b, "p", k_i64(b, extent));
+  KVal first = k_op2(b, KOP_mul, p, k_i64(b, grain));
   KVal tile = k_i64(b, c->token_tile);
   KVal whole = k_op2(b, KOP_mul, k_op2(b, KOP_div, n, tile), tile);
-  Tile t = {0};
-  tile_groups(c, &t, g, 1, false);
   c->prefetch = 0;
-  if (c->token_tile > 1) token_loop(c, &t, k_i64(b, 0), whole, c->token_tile);
-  token_loop(c, &t, c->token_tile > 1 ? whole : k_i64(b, 0), n, 1);
+  if (c->token_tile > 1) token_loop(c, first, grain, k_i64(b, 0), whole, c->token_tile);
+  token_loop(c, first, grain, c->token_tile > 1 ? whole : k_i64(b, 0), n, 1);
   k_par_end(b);
 }
 
