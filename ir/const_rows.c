@@ -89,9 +89,8 @@ static const ConstPart *part_at(const ConstRows *r, uint32_t i) {
   return r->def->nparts ? &r->def->parts[i] : &r->whole;
 }
 
-static Status check_parts(const Module *m, ConstRows *r, const int64_t *dim, Diag *d) {
+static Status check_parts(ConstRows *r, const int64_t *dim, Diag *d) {
   const ConstDef *def = r->def;
-  (void)m;
   if (!def->nparts) {
     uint64_t bytes;
     if (!def->dense) return diag_error(d, def->name, "has neither parts nor values");
@@ -126,7 +125,7 @@ Status const_rows_open(const Module *m, uint32_t index, ConstRows *out, Diag *d)
   *out = (ConstRows){.def = def, .rows = def->type.rank ? dim[0] : 1};
   out->cols = product(dim, 1, def->type.rank);
   if (out->cols < 0 || out->rows < 0) return diag_error(d, def->name, "is too large");
-  TRY(check_parts(m, out, dim, d));
+  TRY(check_parts(out, dim, d));
   /* A plain f16 or bf16 constant is kept in its type. */
   const WeightView own = {.storage = def->type.storage, .dtype = def->type.dtype};
   if (def->type.storage != Q_plain || def->type.dtype == DT_f16 || def->type.dtype == DT_bf16) {

@@ -56,12 +56,7 @@ RefState *ref_states_new(Arena *a, const Module *m) {
 static int64_t read_integer(const uint8_t *p, DType t) {
   int64_t v = 0;
   memcpy(&v, p, dtype_size(t)); /* little-endian, as the files are */
-  switch (t) {
-  case DT_i32: return (int32_t)v;
-  case DT_i16: return (int16_t)v;
-  case DT_i8: return (int8_t)v;
-  default: return v;
-  }
+  return wrap_integer(v, t);
 }
 
 Status const_dense(Arena *a, const Module *m, uint32_t index, RefTensor *out, Diag *d) {
@@ -183,10 +178,8 @@ static Status load_constants(RefCtx *c) {
 static void round_results(RefCtx *c, const Op *op) {
   for (uint32_t r = 0; r < op->nout; r++) {
     RefTensor *t = &c->values[op->out[r]];
-    for (int64_t i = 0; i < t->elements; i++) {
-      if (t->dtype == DT_f16) t->f[i] = f16_to_f32(f32_to_f16(t->f[i]));
-      if (t->dtype == DT_bf16) t->f[i] = bf16_to_f32(f32_to_bf16(t->f[i]));
-    }
+    if (t->dtype != DT_f16 && t->dtype != DT_bf16) continue;
+    for (int64_t i = 0; i < t->elements; i++) t->f[i] = round_float(t->f[i], t->dtype);
   }
 }
 

@@ -15,27 +15,6 @@ static const double QUICK_SCALE = 1.702;
 static const double LAPLACE_MU = 0.707107, LAPLACE_SIGMA = 0.282095;
 static const double MISH_LINEAR = 20; /* beyond it tanh(softplus(x)) is 1 in f32 */
 
-static Status infer_activation(const Graph *g, const Op *op, Type *out, uint32_t *nout, Diag *d,
-                               const char *where) {
-  TRY(need_float(g, op, 0, 0, d, where));
-  same_type(g, op, out, nout);
-  return OK;
-}
-
-#define ACTIVATION(name, formula)                                                                  \
-  INFER(name) {                                                                                    \
-    return infer_activation(g, op, out, nout, d, where);                                           \
-  }                                                                                                \
-  REF(name) {                                                                                      \
-    const RefTensor *in = ref_value(c, op->in[0]);                                                 \
-    RefTensor *out = ref_result(c, op->out[0]);                                                    \
-    for (int64_t i = 0; i < out->elements; i++) {                                                  \
-      double x = in->f[i];                                                                         \
-      out->f[i] = (float)(formula);                                                                \
-    }                                                                                              \
-    return OK;                                                                                     \
-  }
-
 static KVal add(KBuilder *b, KVal x, KVal y) {
   return k_op2(b, KOP_add, x, y);
 }
@@ -46,14 +25,14 @@ static KVal divide(KBuilder *b, KVal x, KVal y) {
   return k_op2(b, KOP_div, x, y);
 }
 
-ACTIVATION(relu, x > 0 ? x : 0)
+FORMULA(relu, x > 0 ? x : 0)
 VERIFY_NONE(relu)
 EXPR(relu) {
   (void)op;
   return k_op2(b, KOP_max, args[0], like(b, args[0], 0));
 }
 
-ACTIVATION(relu2, x > 0 ? x * x : 0)
+FORMULA(relu2, x > 0 ? x * x : 0)
 VERIFY_NONE(relu2)
 EXPR(relu2) {
   (void)op;
@@ -61,7 +40,7 @@ EXPR(relu2) {
   return mul(b, r, r);
 }
 
-ACTIVATION(leaky_relu, x > 0 ? x : (float)op->attrs.alpha.alpha * x)
+FORMULA(leaky_relu, x > 0 ? x : (float)op->attrs.alpha.alpha * x)
 VERIFY(leaky_relu) {
   (void)g;
   if (!isfinite(op->attrs.alpha.alpha)) return op_error(d, where, op, "alpha is not finite");
@@ -72,7 +51,7 @@ EXPR(leaky_relu) {
   return k_select(b, k_op2(b, KOP_gt, x, like(b, x, 0)), x, low);
 }
 
-ACTIVATION(clip, fmin(fmax(x, (float)op->attrs.clip.lo), (float)op->attrs.clip.hi))
+FORMULA(clip, fmin(fmax(x, (float)op->attrs.clip.lo), (float)op->attrs.clip.hi))
 VERIFY(clip) {
   (void)g;
   if (!(op->attrs.clip.lo <= op->attrs.clip.hi))
@@ -86,7 +65,7 @@ EXPR(clip) {
 }
 
 /* x / (1 + exp(-x)): exp overflows to inf for x below -88 and the quotient is then 0. */
-ACTIVATION(silu, x / (1 + exp(-x)))
+FORMULA(silu, x / (1 + exp(-x)))
 VERIFY_NONE(silu)
 EXPR(silu) {
   (void)op;
@@ -95,7 +74,7 @@ EXPR(silu) {
   return divide(b, x, add(b, like(b, x, 1), e));
 }
 
-ACTIVATION(gelu, 0.5 * x * (1 + erf(x * SQRT_HALF)))
+FORMULA(gelu, 0.5 * x * (1 + erf(x * SQRT_HALF)))
 VERIFY_NONE(gelu)
 EXPR(gelu) {
   (void)op;
@@ -104,7 +83,7 @@ EXPR(gelu) {
   return k_fma(b, half, e, half);
 }
 
-ACTIVATION(gelu_tanh, 0.5 * x * (1 + tanh(GELU_SCALE * (x + GELU_CUBIC * x * x * x))))
+FORMULA(gelu_tanh, 0.5 * x * (1 + tanh(GELU_SCALE * (x + GELU_CUBIC * x * x * x))))
 VERIFY_NONE(gelu_tanh)
 EXPR(gelu_tanh) {
   (void)op;
@@ -118,7 +97,7 @@ EXPR(gelu_tanh) {
   return k_fma(b, half, t, half);
 }
 
-ACTIVATION(gelu_quick, x / (1 + exp(-QUICK_SCALE * x)))
+FORMULA(gelu_quick, x / (1 + exp(-QUICK_SCALE * x)))
 VERIFY_NONE(gelu_quick)
 EXPR(gelu_quick) {
   (void)op;
@@ -137,7 +116,7 @@ static KVal log1p_of(KBuilder *b, KVal e) {
   return k_select(b, lost, e, mul(b, k_op1(b, KOP_log, u), ratio));
 }
 
-ACTIVATION(softplus, fmax(x, 0) + log1p(exp(-fabs(x))))
+FORMULA(softplus, fmax(x, 0) + log1p(exp(-fabs(x))))
 VERIFY_NONE(softplus)
 EXPR(softplus) {
   (void)op;
@@ -147,7 +126,7 @@ EXPR(softplus) {
 }
 
 /* tanh(log(1 + e)) = (e^2 + 2e) / (e^2 + 2e + 2) with e = exp(x): no logarithm, no cancellation. */
-ACTIVATION(mish, x *tanh(fmax(x, 0) + log1p(exp(-fabs(x)))))
+FORMULA(mish, x *tanh(fmax(x, 0) + log1p(exp(-fabs(x)))))
 VERIFY_NONE(mish)
 EXPR(mish) {
   (void)op;
@@ -158,7 +137,7 @@ EXPR(mish) {
 }
 
 /* exp(x) - 1 = 2t / (1 - t) with t = tanh(x / 2), which keeps small x. */
-ACTIVATION(elu, x > 0 ? x : (float)op->attrs.alpha.alpha * expm1(x))
+FORMULA(elu, x > 0 ? x : (float)op->attrs.alpha.alpha * expm1(x))
 VERIFY(elu) {
   (void)g;
   if (!isfinite(op->attrs.alpha.alpha)) return op_error(d, where, op, "alpha is not finite");
@@ -172,7 +151,7 @@ EXPR(elu) {
   return k_select(b, k_op2(b, KOP_gt, x, zero), x, low);
 }
 
-ACTIVATION(laplace, 0.5 * (1 + erf((x - LAPLACE_MU) / (LAPLACE_SIGMA * sqrt(2)))))
+FORMULA(laplace, 0.5 * (1 + erf((x - LAPLACE_MU) / (LAPLACE_SIGMA * sqrt(2)))))
 VERIFY_NONE(laplace)
 EXPR(laplace) {
   (void)op;
@@ -182,7 +161,7 @@ EXPR(laplace) {
   return k_fma(b, half, e, half);
 }
 
-ACTIVATION(hardswish, x *fmin(fmax(x + 3, 0), 6) / 6)
+FORMULA(hardswish, x *fmin(fmax(x + 3, 0), 6) / 6)
 VERIFY_NONE(hardswish)
 EXPR(hardswish) {
   (void)op;

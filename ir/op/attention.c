@@ -72,9 +72,8 @@ REF(kv_append) {
                     (long long)at, (long long)end - 1, (long long)state->context);
   RefState *cache = &c->states[index];
   for (int64_t i = 0; i < k->elements; i++) {
-    bool half = state->dtype == DT_f16;
-    cache->k[at * row + i] = half ? f16_to_f32(f32_to_f16(k->f[i])) : k->f[i];
-    cache->v[at * row + i] = half ? f16_to_f32(f32_to_f16(v->f[i])) : v->f[i];
+    cache->k[at * row + i] = round_float(k->f[i], state->dtype);
+    cache->v[at * row + i] = round_float(v->f[i], state->dtype);
   }
   ref_result(c, op->out[0]);
   return OK;

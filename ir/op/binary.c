@@ -46,16 +46,6 @@ static int64_t broadcast_at(const RefTensor *out, const RefTensor *in, int64_t a
   return pos;
 }
 
-static int64_t wrap(int64_t v, DType t) {
-  switch (t) {
-  case DT_i32: return (int32_t)v;
-  case DT_i16: return (int16_t)v;
-  case DT_i8: return (int8_t)v;
-  case DT_u8: return (uint8_t)v;
-  default: return v;
-  }
-}
-
 #define BINARY_REF(name, float_formula, int_formula)                                               \
   REF(name) {                                                                                      \
     const RefTensor *in0 = ref_value(c, op->in[0]), *in1 = ref_value(c, op->in[1]);                \
@@ -67,7 +57,7 @@ static int64_t wrap(int64_t v, DType t) {
         out->f[i] = (float_formula);                                                               \
       } else {                                                                                     \
         uint64_t x = (uint64_t)in0->i[at0], y = (uint64_t)in1->i[at1];                             \
-        out->i[i] = wrap((int64_t)(int_formula), out->dtype);                                      \
+        out->i[i] = wrap_integer((int64_t)(int_formula), out->dtype);                              \
       }                                                                                            \
     }                                                                                              \
     return OK;                                                                                     \

@@ -127,6 +127,23 @@ void ref_copy(RefTensor *to, int64_t ti, const RefTensor *from, int64_t fi, int6
   }
 }
 
+int64_t wrap_integer(int64_t v, DType t) {
+  switch (t) {
+  case DT_i32: return (int32_t)v;
+  case DT_i16: return (int16_t)v;
+  case DT_i8: return (int8_t)v;
+  case DT_u8: return (uint8_t)v;
+  case DT_bool: return v != 0;
+  default: return v;
+  }
+}
+
+float round_float(float x, DType t) {
+  if (t == DT_f16) return f16_to_f32(f32_to_f16(x));
+  if (t == DT_bf16) return bf16_to_f32(f32_to_bf16(x));
+  return x;
+}
+
 KVal expr_of_sigmoid(KBuilder *b, KVal x) {
   KVal one = like(b, x, 1);
   KVal e = k_op1(b, KOP_exp, k_op1(b, KOP_neg, x));

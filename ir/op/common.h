@@ -23,6 +23,23 @@
     return OK;                                                                                     \
   }
 
+/* infer_ and ref_ of an element-wise function: the formula on a double x, rounded once to f32. */
+#define FORMULA(name, formula)                                                                     \
+  INFER(name) {                                                                                    \
+    TRY(need_float(g, op, 0, 0, d, where));                                                        \
+    same_type(g, op, out, nout);                                                                   \
+    return OK;                                                                                     \
+  }                                                                                                \
+  REF(name) {                                                                                      \
+    const RefTensor *in = ref_value(c, op->in[0]);                                                 \
+    RefTensor *out = ref_result(c, op->out[0]);                                                    \
+    for (int64_t i = 0; i < out->elements; i++) {                                                  \
+      double x = in->f[i];                                                                         \
+      out->f[i] = (float)(formula);                                                                \
+    }                                                                                              \
+    return OK;                                                                                     \
+  }
+
 /* An error in the words "NAME: text". */
 Status op_error(Diag *d, const char *where, const Op *op, const char *fmt, ...) PRINTF_LIKE(4, 5);
 
@@ -55,6 +72,9 @@ int64_t ref_outer(const RefTensor *t, int axis);
 int64_t ref_inner(const RefTensor *t, int axis);
 /* to[ti .. ti+n) = from[fi .. fi+n), whatever the elements are. */
 void ref_copy(RefTensor *to, int64_t ti, const RefTensor *from, int64_t fi, int64_t n);
+/* An integer as it is in a narrower type (bool: 0 or 1), a float as it is in f16 or bf16. */
+int64_t wrap_integer(int64_t v, DType t);
+float round_float(float x, DType t);
 /* A row as an activation format gives it back: y = scale * rint(x / scale) (doc/ir.md, section 1).
  */
 void act_round(const float *x, float *y, int64_t n, ActFormat format);

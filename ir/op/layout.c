@@ -24,28 +24,11 @@ VERIFY(cast) {
   return OK;
 }
 
-static int64_t narrow(int64_t v, DType t) {
-  switch (t) {
-  case DT_i32: return (int32_t)v;
-  case DT_i16: return (int16_t)v;
-  case DT_i8: return (int8_t)v;
-  case DT_u8: return (uint8_t)v;
-  case DT_bool: return v != 0;
-  default: return v;
-  }
-}
-
-static float round_to(float x, DType t) {
-  if (t == DT_f16) return f16_to_f32(f32_to_f16(x));
-  if (t == DT_bf16) return bf16_to_f32(f32_to_bf16(x));
-  return x;
-}
-
 /* Floats go to integers toward zero, to bool by != 0. */
 static int64_t to_integer(float x, DType t) {
   if (t == DT_bool) return x != 0;
   if (!(fabsf(x) < 9e18f)) return 0;
-  return narrow((int64_t)x, t);
+  return wrap_integer((int64_t)x, t);
 }
 
 REF(cast) {
@@ -53,9 +36,9 @@ REF(cast) {
   RefTensor *out = ref_result(c, op->out[0]);
   for (int64_t i = 0; i < out->elements; i++) {
     if (out->f)
-      out->f[i] = round_to(in->f ? in->f[i] : (float)in->i[i], out->dtype);
+      out->f[i] = round_float(in->f ? in->f[i] : (float)in->i[i], out->dtype);
     else
-      out->i[i] = in->f ? to_integer(in->f[i], out->dtype) : narrow(in->i[i], out->dtype);
+      out->i[i] = in->f ? to_integer(in->f[i], out->dtype) : wrap_integer(in->i[i], out->dtype);
   }
   return OK;
 }

@@ -7,27 +7,7 @@
 
 #include <math.h>
 
-static Status infer_unary(const Graph *g, const Op *op, Type *out, uint32_t *nout, Diag *d,
-                          const char *where) {
-  TRY(need_float(g, op, 0, 0, d, where));
-  same_type(g, op, out, nout);
-  return OK;
-}
-
-#define UNARY(name, formula)                                                                       \
-  INFER(name) {                                                                                    \
-    return infer_unary(g, op, out, nout, d, where);                                                \
-  }                                                                                                \
-  VERIFY_NONE(name)                                                                                \
-  REF(name) {                                                                                      \
-    const RefTensor *in = ref_value(c, op->in[0]);                                                 \
-    RefTensor *out = ref_result(c, op->out[0]);                                                    \
-    for (int64_t i = 0; i < out->elements; i++) {                                                  \
-      double x = in->f[i];                                                                         \
-      out->f[i] = (float)(formula);                                                                \
-    }                                                                                              \
-    return OK;                                                                                     \
-  }
+#define UNARY(name, formula) FORMULA(name, formula) VERIFY_NONE(name)
 
 /* A function that is one operation of Kernel IR. */
 #define UNARY_KOP(name, formula)                                                                   \
