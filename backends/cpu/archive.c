@@ -33,7 +33,8 @@ void archive_symbols(const void *object, size_t size, Buf *out) {
       Elf64_Sym sym;
       memcpy(&sym, o + s.sh_offset + at, sizeof sym);
       const char *name = (const char *)o + names.sh_offset + sym.st_name;
-      if (sym.st_shndx != SHN_UNDEF && *name) buf_put(out, name, strlen(name) + 1);
+      bool hidden = ELF64_ST_VISIBILITY(sym.st_other) == STV_HIDDEN; /* for this object itself */
+      if (sym.st_shndx != SHN_UNDEF && !hidden && *name) buf_put(out, name, strlen(name) + 1);
     }
   }
 }

@@ -16,7 +16,8 @@ typedef struct ArchiveMember {
  * after the other, each ended by a NUL. */
 Status archive_write(const char *path, ArchiveMember *members, const Buf *symbols, uint32_t n,
                      Diag *d, const char *where);
-/* Appends the names of the global symbols that an ELF object defines, each ended by a NUL. */
+/* Appends the names of the global symbols that an ELF object defines for others, each ended by a
+ * NUL. */
 void archive_symbols(const void *object, size_t size, Buf *out);
 
 #endif

@@ -7,6 +7,7 @@
 #include "backends/backend.h"
 
 #include "backends/cpu/codegen.h"
+#include "backends/cpu/library.h"
 #include "backends/cpu/link.h"
 #include "backends/cpu/model_data.h"
 #include "backends/cpu/output.h"
@@ -14,6 +15,7 @@
 #include "runtime/image.h"
 
 #include <stdio.h>
+#include <string.h>
 
 static LinkInput runtime_object(const EmitRequest *r) {
   if (r->runtime) return (LinkInput){"runtime", r->runtime, r->runtime_size};
@@ -84,6 +86,50 @@ static Status emit_object(const EmitRequest *r, Diag *d, EmitResult *out) {
   return s;
 }
 
+/* libX.a has its header beside it as X.h. */
+static char *header_path(Arena *a, const char *out) {
+  const char *slash = strrchr(out, '/'), *name = slash ? slash + 1 : out;
+  size_t n = strlen(name), dir = (size_t)(name - out);
+  if (n > 2 && !strcmp(name + n - 2, ".a")) n -= 2;
+  if (n > 3 && !strncmp(name, "lib", 3)) name += 3, n -= 3;
+  return arena_printf(a, "%.*s%.*s.h", (int)dir, out, (int)n, name);
+}
+
+static Status write_header(const char *path, Diag *d) {
+  Output file;
+  TRY(output_open(&file, path, d));
+  Status s = output_write(file.path, ingot_lib_header, ingot_lib_header_size, d, path);
+  if (s == OK) s = output_commit(&file, 0644, d);
+  output_close(&file);
+  return s;
+}
+
+/* Kernels and tables as one object, read back into memory. */
+static Status merge_objects(Objects *o, const Output *file, Arena *a, Diag *d, Buf *merged) {
+  TRY(link_objects(LINK_OBJECT, o->input, o->n, file->path, d));
+  return file_read(a, d, file->path, UINT32_MAX, &merged->data, &merged->size);
+}
+
+static Status emit_library(const EmitRequest *r, Diag *d, EmitResult *out) {
+  Objects o;
+  Output file;
+  TRY(output_open(&file, r->out, d));
+  Arena *a = arena_new();
+  Buf merged = {0};
+  Buf runtime = {(char *)(uintptr_t)ingot_lib_image, ingot_lib_image_size, 0};
+  Status s = make_objects(r, true, d, &o);
+  if (s == OK) {
+    s = merge_objects(&o, &file, a, d, &merged);
+    free_objects(&o);
+  }
+  if (s == OK) s = library_write(r, &file, &merged, &runtime, d, out);
+  if (s == OK) s = output_commit(&file, 0644, d);
+  if (s == OK) s = write_header(header_path(a, r->out), d);
+  output_close(&file);
+  arena_free(a);
+  return s;
+}
+
 static Status emit_text(const EmitRequest *r, CodeForm form, Diag *d, EmitResult *out) {
   CpuCode code;
   TRY(cpu_codegen(r, form, d, &code));
@@ -105,6 +151,7 @@ static Status emit(const EmitRequest *r, Diag *d, EmitResult *out) {
   *out = (EmitResult){0};
   switch (r->kind) {
   case EMIT_EXE: return emit_exe(r, d, out);
+  case EMIT_LIB: return emit_library(r, d, out);
   case EMIT_OBJ: return emit_object(r, d, out);
   case EMIT_LLVM_IR: return emit_text(r, CODE_LLVM_IR, d, out);
   case EMIT_ASM: return emit_text(r, CODE_ASM, d, out);

@@ -198,6 +198,43 @@ static void test_stored_runtime(void **state) {
   arena_free(a);
 }
 
+/* A library goes into dynamic and static programs of the host; weights are where the model says. */
+static void test_library(void **state) {
+  (void)state;
+  Arena *a = arena_new();
+  Diag *d = diag_new();
+  Module *m = module_new("test");
+  KProgram *p = weighted_program(a, m);
+  char *library = in_folder(a, "libtoy.a"), *source = in_folder(a, "use.c");
+  if (emit_program(p, EMIT_LIB, library, NULL, 0, d) != OK) fail_msg("%s", diag_text(d));
+  FILE *f = fopen(source, "w");
+  assert_non_null(f);
+  fputs("#include \"runtime/abi.h\"\n#include \"toy.h\"\n#include <stdio.h>\n"
+        "int main(void) {\n"
+        "  unsigned long long sum = 0;\n"
+        "  for (uint64_t i = 0; i + 4 <= ingot_model.weight_bytes; i += 4)\n"
+        "    sum += *(const uint32_t *)(ingot_model.weights + i);\n"
+        "  printf(\"%016llx\\n\", sum);\n"
+        "  ingot_close(NULL);\n"
+        "  return 0;\n"
+        "}\n",
+        f);
+  assert_int_equal(fclose(f), 0);
+  static const char *const flags[] = {"-pie -fPIE", "-no-pie", "-static"};
+  char *want = expected_output(a), *use = in_folder(a, "use");
+  want[17] = 0;
+  for (size_t i = 0; i < COUNT(flags); i++) {
+    assert_int_equal(run("cc %s -I%s/.. -I%s -o %s %s %s -lpthread -lm", flags[i], TEST_SOURCE_DIR,
+                         folder, use, source, library),
+                     0);
+    expect_output(a, use, want);
+  }
+  assert_false(leftovers());
+  module_free(m);
+  diag_free(d);
+  arena_free(a);
+}
+
 static void test_dumps(void **state) {
   (void)state;
   Arena *a = arena_new();
@@ -291,8 +328,9 @@ static void test_out_of_memory(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_program),        cmocka_unit_test(test_text_program),
-      cmocka_unit_test(test_stored_runtime), cmocka_unit_test(test_dumps),
-      cmocka_unit_test(test_failures),       cmocka_unit_test(test_out_of_memory),
+      cmocka_unit_test(test_stored_runtime), cmocka_unit_test(test_library),
+      cmocka_unit_test(test_dumps),          cmocka_unit_test(test_failures),
+      cmocka_unit_test(test_out_of_memory),
   };
   return cmocka_run_group_tests(tests, setup, teardown);
 }
