@@ -205,9 +205,9 @@ Status config_i64(Config *c, const char *key, int64_t absent, int64_t lo, int64_
                   int64_t *out) {
   json_t *v = config_get(c, key);
   *out = absent;
-  if (!v) return absent == CONFIG_NEEDED ? missing(c, key) : OK;
-  if (!json_is_integer(v)) return config_error(c, key, "is not a whole number");
-  *out = json_integer_value(v);
+  if (!v && absent == CONFIG_NEEDED) return missing(c, key);
+  if (v && !json_is_integer(v)) return config_error(c, key, "is not a whole number");
+  if (v) *out = json_integer_value(v);
   if (*out < lo || *out > hi)
     return config_error(c, key, "is %lld (expected %lld to %lld)", (long long)*out, (long long)lo,
                         (long long)hi);
