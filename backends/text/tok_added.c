@@ -67,7 +67,7 @@ static Status fill(TokCompiler *c, Trie *trie, bool normalized) {
         tok_work_free(&w);
         return FAIL;
       }
-      if (normalized) err = tok_normalize(&w, p, n, &p, &n);
+      if (normalized) err = tok_normalize(&w, c->head.normalizer, p, n, &p, &n);
       if (!err) insert(trie, p, n, i + 1);
     }
   tok_work_free(&w);

@@ -96,12 +96,13 @@ static Status write_template(TokCompiler *c, bool pair) {
 
 static Status check_decoder(TokCompiler *c) {
   const TokenizerSpec *s = c->spec;
+  bool byte_level = c->head.flags & TOK_BYTE_LEVEL;
   for (uint32_t i = 0; i < s->ndecoder; i++)
-    if (s->decoder[i].kind != STEP_BYTELEVEL)
-      return diag_error(c->d, c->source, "a decoder other than ByteLevel isn't supported");
-  if (!s->ndecoder && !(c->head.flags & TOK_BYTE_LEVEL)) c->head.flags |= TOK_JOIN_SPACES;
-  if (s->ndecoder && !(c->head.flags & TOK_BYTE_LEVEL))
-    return diag_error(c->d, c->source, "a ByteLevel decoder of a vocabulary that isn't byte-level");
+    if ((s->decoder[i].kind == STEP_BYTELEVEL) != byte_level)
+      return diag_error(c->d, c->source, "a decoder of another kind than the vocabulary");
+  if (s->end_of_word_suffix.size)
+    return diag_error(c->d, c->source, "BPE with end_of_word_suffix isn't supported");
+  if (!s->ndecoder && !byte_level) c->head.flags |= TOK_JOIN_SPACES;
   if (s->clean_up_spaces) c->head.flags |= TOK_CLEAN_UP;
   return OK;
 }
@@ -116,16 +117,20 @@ static Status check_model(TokCompiler *c) {
                                                       : "missing");
 }
 
+static TokSpan put_steps(TokCompiler *c, const TokSteps *s) {
+  return blob_put(c, s->item, s->n * sizeof *s->item);
+}
+
 static Status compile(TokCompiler *c) {
   TRY(check_model(c));
   buf_put(&c->blob, &c->head, sizeof c->head);
   TRY(compile_steps(c));
   TRY(write_symbols(c));
   TRY(write_automata(c));
-  c->head.normalizer =
-      blob_put(c, c->normalizer.item, c->normalizer.n * sizeof *c->normalizer.item);
-  c->head.pretokenizer =
-      blob_put(c, c->pretokenizer.item, c->pretokenizer.n * sizeof *c->pretokenizer.item);
+  c->head.normalizer = put_steps(c, &c->normalizer);
+  c->head.pretokenizer = put_steps(c, &c->pretokenizer);
+  c->head.decoder = put_steps(c, &c->decoder);
+  c->head.decoder_first = put_steps(c, &c->decoder_first);
   TRY(compile_vocab(c));
   TRY(check_decoder(c));
   TRY(compile_added(c));
@@ -154,6 +159,8 @@ Status tokenizer_compile(const TokenizerSpec *spec, Diag *d, Buf *out) {
   mem_free(c.symbols.set);
   mem_free(c.normalizer.item);
   mem_free(c.pretokenizer.item);
+  mem_free(c.decoder.item);
+  mem_free(c.decoder_first.item);
   buf_free(&c.blob);
   arena_free(a);
   return status;

@@ -26,7 +26,7 @@ typedef struct TokCompiler {
   CpSet space, word; /* of the flags of added tokens; empty when nothing asks */
   Nfa *nfa;          /* heap; one an automaton */
   uint32_t nnfa, nfa_cap;
-  TokSteps normalizer, pretokenizer;
+  TokSteps normalizer, pretokenizer, decoder, decoder_first;
 } TokCompiler;
 
 /* Appends to the blob, aligned. */
@@ -39,7 +39,7 @@ TokTable blob_table16(TokCompiler *c, const uint16_t *value);
 Status compile_normal_form(TokCompiler *c, bool compose, bool compat, TokSpan *out);
 Status compile_lowercase(TokCompiler *c, TokSpan *out);
 
-/* tok_steps.c: reads the spec's steps into c->normalizer and c->pretokenizer. */
+/* tok_steps.c: reads the spec's steps into the lists of `c`. */
 Status compile_steps(TokCompiler *c);
 
 /* tok_vocab.c: the vocabulary with its hash and merges. */

@@ -96,6 +96,9 @@ static Status add_bytelevel(TokCompiler *c, const TextStep *s) {
   for (uint32_t i = 0; i < c->pretokenizer.n; i++)
     if (c->pretokenizer.item[i].kind == TOK_STEP_BYTES)
       return diag_error(c->d, c->source, "two ByteLevel steps in one pre-tokenizer");
+  for (uint32_t i = 0; i < c->pretokenizer.n && s->add_prefix_space; i++)
+    if (c->pretokenizer.item[i].kind == TOK_STEP_METASPACE)
+      return diag_error(c->d, c->source, "ByteLevel with a prefix space after Metaspace");
   if (s->add_prefix_space) add_step(&c->pretokenizer, TOK_STEP_PREFIX);
   if (s->use_regex) {
     uint32_t n = (uint32_t)strlen(gpt2_pattern);
@@ -104,6 +107,20 @@ static Status add_bytelevel(TokCompiler *c, const TextStep *s) {
   }
   add_step(&c->pretokenizer, TOK_STEP_BYTES);
   return OK;
+}
+
+/* Replacement and prefix, then pieces that begin with the replacement. */
+static Status add_metaspace(TokCompiler *c, const TextStep *s) {
+  for (uint32_t i = 0; i < c->pretokenizer.n; i++)
+    if (c->pretokenizer.item[i].kind != TOK_STEP_SPLIT)
+      return diag_error(c->d, c->source, "Metaspace after another step that changes the text");
+  TokSpan data = blob_put(c, s->content.data, s->content.size);
+  TokStep *step = add_step(&c->pretokenizer, TOK_STEP_METASPACE);
+  step->data = data;
+  step->flags = (uint32_t)s->prepend_scheme;
+  if (!s->split) return OK;
+  return add_split(c, rx_literal(c->unicode, s->content.data, s->content.size), SPLIT_MERGED_NEXT,
+                   false);
 }
 
 static Status pretokenizer_step(TokCompiler *c, const TextStep *s) {
@@ -119,6 +136,7 @@ static Status pretokenizer_step(TokCompiler *c, const TextStep *s) {
   case STEP_BERT_PRE:
     TRY(add_split_set(c, cp_space(c->unicode), SPLIT_REMOVED));
     return add_split_set(c, cp_punctuation(c->unicode), SPLIT_ISOLATED);
+  case STEP_METASPACE: return add_metaspace(c, s);
   default: return unsupported(c, "pre-tokenizer", s->kind);
   }
 }
@@ -133,9 +151,19 @@ static Status add_normal_form(TokCompiler *c, TextStepKind kind) {
   return OK;
 }
 
+/* A replacement on a list of its own. */
+static Status add_replace(TokCompiler *c, TokSteps *steps, const Rx *rx, TextBytes content) {
+  uint32_t index = 0;
+  TRY(add_automaton(c, rx, &index));
+  TokSpan data = blob_put(c, content.data, content.size);
+  TokStep *step = add_step(steps, TOK_STEP_REPLACE);
+  step->dfa = index;
+  step->data = data;
+  return OK;
+}
+
 static Status normalizer_step(TokCompiler *c, const TextStep *s) {
   TokSpan data;
-  uint32_t index = 0;
   TokStep *step;
   switch (s->kind) {
   case STEP_NFC:
@@ -155,13 +183,32 @@ static Status normalizer_step(TokCompiler *c, const TextStep *s) {
     data = blob_put(c, s->content.data, s->content.size);
     add_step(&c->normalizer, TOK_STEP_PREPEND)->data = data;
     return OK;
-  case STEP_REPLACE:
-    TRY(add_automaton(c, pattern(c, s), &index));
-    step = add_step(&c->normalizer, TOK_STEP_REPLACE);
-    step->dfa = index;
-    step->data = blob_put(c, s->content.data, s->content.size);
-    return OK;
+  case STEP_REPLACE: return add_replace(c, &c->normalizer, pattern(c, s), s->content);
   default: return unsupported(c, "normalizer", s->kind);
+  }
+}
+
+/* Steps on the text of each token; the first one loses the spaces that Metaspace put there. */
+static Status decoder_step(TokCompiler *c, const TextStep *s) {
+  const Rx *rx;
+  switch (s->kind) {
+  case STEP_BYTELEVEL: return OK; /* the vocabulary is stored as bytes */
+  case STEP_REPLACE:
+    TRY(add_replace(c, &c->decoder, rx = pattern(c, s), s->content));
+    return add_replace(c, &c->decoder_first, rx, s->content);
+  case STEP_METASPACE: {
+    TextBytes space = {" ", 1}, none = {"", 0};
+    rx = rx_literal(c->unicode, s->content.data, s->content.size);
+    TRY(add_replace(c, &c->decoder, rx, space));
+    return add_replace(c, &c->decoder_first, rx,
+                       s->prepend_scheme == TOK_META_NEVER ? space : none);
+  }
+  case STEP_STRIP:
+    if (s->trim_right || c->head.lead.size)
+      return diag_error(c->d, c->source, "a decoder that strips more than one text at the start");
+    if (s->trim_left) c->head.lead = blob_put(c, s->content.data, s->content.size);
+    return OK;
+  default: return unsupported(c, "decoder", s->kind);
   }
 }
 
@@ -170,6 +217,7 @@ Status compile_steps(TokCompiler *c) {
   for (uint32_t i = 0; i < spec->nnormalizer; i++) TRY(normalizer_step(c, &spec->normalizer[i]));
   for (uint32_t i = 0; i < spec->npretokenizer; i++)
     TRY(pretokenizer_step(c, &spec->pretokenizer[i]));
+  for (uint32_t i = 0; i < spec->ndecoder; i++) TRY(decoder_step(c, &spec->decoder[i]));
   for (uint32_t i = 0; i < spec->nadded; i++) {
     if (spec->added[i].lstrip || spec->added[i].rstrip) c->space = cp_space(c->unicode);
     if (spec->added[i].single_word) c->word = cp_rust_word(c->unicode);

@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <utf8proc.h>
 
-enum { MAX_IDS = 1 << 24 };
+enum { MAX_IDS = 1 << 24, MAX_SCORED = 512 /* bytes of a token whose cuts are all looked at */ };
 static const uint32_t no_id = TOK_NO_ID;
 
 typedef struct Merge {
@@ -173,11 +173,68 @@ static Status read_merge(TokCompiler *c, Vocab *v, const int16_t *byte_of, uint3
   return OK;
 }
 
+typedef struct Candidate { /* a merge that the scores imply */
+  Merge merge;
+  float score;
+  uint32_t left_chars, right_chars, left_id, right_id;
+} Candidate;
+
+static int by_score(const void *a, const void *b) {
+  const Candidate *x = a, *y = b;
+  if (x->score != y->score) return x->score > y->score ? -1 : 1;
+  if (x->left_chars != y->left_chars) return x->left_chars > y->left_chars ? -1 : 1;
+  if (x->right_chars != y->right_chars) return x->right_chars > y->right_chars ? -1 : 1;
+  if (x->merge.made != y->merge.made) return x->merge.made < y->merge.made ? -1 : 1;
+  if (x->left_id != y->left_id) return x->left_id < y->left_id ? -1 : 1;
+  return x->right_id < y->right_id ? -1 : x->right_id > y->right_id;
+}
+
+/* SentencePiece keeps scores in place of merges: every way to cut a token into two tokens is one,
+ * ranked by the token's score, then long left halves first (Transformers' generate_merges). */
+static Status merges_of_scores(TokCompiler *c, Vocab *v) {
+  Candidate *all = NULL;
+  uint32_t n = 0, cap = 0;
+  for (uint32_t id = 0; id < c->spec->nvocab; id++) {
+    TextBytes t = v->text[id];
+    uint32_t chars = 0, before = 0;
+    if (!v->reachable[id]) continue;
+    if (t.size > MAX_SCORED)
+      return mem_free(all),
+             diag_error(c->d, c->source, "token %u is too long (%u bytes)", id, t.size);
+    for (uint32_t i = 0; i < t.size; i++) chars += (t.data[i] & 0xc0) != 0x80;
+    for (uint32_t cut = 1; cut < t.size; cut++) {
+      if ((t.data[cut] & 0xc0) == 0x80) continue;
+      uint32_t left = find(v, (TextBytes){t.data, cut});
+      uint32_t right = find(v, (TextBytes){t.data + cut, t.size - cut});
+      before++;
+      if (left == no_id || right == no_id) continue;
+      *VEC_PUSH(all, n, cap) = (Candidate){.merge = {id, cut, 0},
+                                           .score = c->spec->scores[id],
+                                           .left_chars = before,
+                                           .right_chars = chars - before,
+                                           .left_id = left,
+                                           .right_id = right};
+    }
+  }
+  if (n) qsort(all, n, sizeof *all, by_score);
+  v->merge = mem_alloc((n + 1u) * sizeof *v->merge);
+  for (v->nmerges = 0; v->nmerges < n; v->nmerges++) {
+    v->merge[v->nmerges] = all[v->nmerges].merge;
+    v->merge[v->nmerges].rank = v->nmerges;
+  }
+  mem_free(all);
+  return OK;
+}
+
 /* All merges, sorted by token and rank; of equal ones the last counts, as in a map filled in order.
  */
 static Status read_merges(TokCompiler *c, Vocab *v, const int16_t *byte_of) {
-  v->merge = mem_alloc((c->spec->nmerges + 1) * sizeof *v->merge);
-  for (uint32_t i = 0; i < c->spec->nmerges; i++) TRY(read_merge(c, v, byte_of, i));
+  if (c->spec->scores && !c->spec->nmerges && !byte_of) {
+    TRY(merges_of_scores(c, v));
+  } else {
+    v->merge = mem_alloc((c->spec->nmerges + 1) * sizeof *v->merge);
+    for (uint32_t i = 0; i < c->spec->nmerges; i++) TRY(read_merge(c, v, byte_of, i));
+  }
   qsort(v->merge, v->nmerges, sizeof *v->merge, by_half);
   uint32_t kept = 0;
   for (uint32_t i = 0; i < v->nmerges; i++) {

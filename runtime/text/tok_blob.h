@@ -50,10 +50,12 @@ typedef enum TokStepKind {
   TOK_STEP_PREPEND, /* data: the text */
   TOK_STEP_REPLACE, /* dfa; data: the new text */
   /* pre-tokenizer */
-  TOK_STEP_SPLIT,  /* dfa; behaviour; flags: TOK_SPLIT_INVERT */
-  TOK_STEP_PREFIX, /* a space before every piece that does not begin with one */
-  TOK_STEP_BYTES   /* from here on text is bytes (HF's byte alphabet) */
+  TOK_STEP_SPLIT,    /* dfa; behaviour; flags: TOK_SPLIT_INVERT */
+  TOK_STEP_PREFIX,   /* a space before every piece that does not begin with one */
+  TOK_STEP_BYTES,    /* from here on text is bytes (HF's byte alphabet) */
+  TOK_STEP_METASPACE /* data: what replaces spaces; flags: when it is put before a piece */
 } TokStepKind;
+enum { TOK_META_ALWAYS, TOK_META_FIRST, TOK_META_NEVER }; /* as TextStep.prepend_scheme */
 enum { TOK_NF_COMPOSE = 1, TOK_STRIP_LEFT = 1, TOK_STRIP_RIGHT = 2, TOK_SPLIT_INVERT = 1 };
 typedef struct TokStep {
   uint32_t kind, flags;
@@ -136,25 +138,28 @@ typedef struct TokBlob {
   TokSpan base;     /* u32, vocab / 32 + 1 */
   TokSpan delta;    /* u16, vocab + 1 */
   TokSpan bytes;
-  TokSpan special;      /* bit by id */
-  TokSpan whole;        /* bit by id: a piece equal to the token is that token, without merging */
-  TokSpan finger;       /* u8 by slot */
-  TokSpan slot;         /* u16 or u32 by slot */
-  TokSpan split_len;    /* u8 or u16: left halves, 0: none; by token, by rank within a token */
-  TokSpan split_count;  /* u8 by id, unless TOK_ONE_SPLIT */
-  TokSpan split_base;   /* u32 by block of ids, unless TOK_ONE_SPLIT */
-  TokSpan rank;         /* u32 beside split_len; absent: order of ids, then of the list */
-  TokSpan byte_id;      /* i32[256]: token of a byte, -1: none */
-  TokSpan suffix;       /* end_of_word_suffix */
-  TokTable symbol;      /* u8 */
-  TokSpan attr;         /* u8 by symbol */
-  TokSpan byte_symbol;  /* u8[256], for text after TOK_STEP_BYTES */
-  TokSpan dfa;          /* TokDfa */
-  TokSpan normalizer;   /* TokStep */
-  TokSpan pretokenizer; /* TokStep */
-  TokSpan added;        /* TokAdded */
-  TokTrie raw, normal;  /* matched before and after normalisation */
-  TokSpan single, pair; /* TokPiece */
+  TokSpan special;       /* bit by id */
+  TokSpan whole;         /* bit by id: a piece equal to the token is that token, without merging */
+  TokSpan finger;        /* u8 by slot */
+  TokSpan slot;          /* u16 or u32 by slot */
+  TokSpan split_len;     /* u8 or u16: left halves, 0: none; by token, by rank within a token */
+  TokSpan split_count;   /* u8 by id, unless TOK_ONE_SPLIT */
+  TokSpan split_base;    /* u32 by block of ids, unless TOK_ONE_SPLIT */
+  TokSpan rank;          /* u32 beside split_len; absent: order of ids, then of the list */
+  TokSpan byte_id;       /* i32[256]: token of a byte, -1: none */
+  TokSpan suffix;        /* end_of_word_suffix */
+  TokTable symbol;       /* u8 */
+  TokSpan attr;          /* u8 by symbol */
+  TokSpan byte_symbol;   /* u8[256], for text after TOK_STEP_BYTES */
+  TokSpan dfa;           /* TokDfa */
+  TokSpan normalizer;    /* TokStep */
+  TokSpan pretokenizer;  /* TokStep */
+  TokSpan added;         /* TokAdded */
+  TokTrie raw, normal;   /* matched before and after normalisation */
+  TokSpan single, pair;  /* TokPiece */
+  TokSpan decoder;       /* TokStep, run on the text of each token .. */
+  TokSpan decoder_first; /* .. and of the first one */
+  TokSpan lead;          /* a text that is dropped where the decoded text begins with it */
 } TokBlob;
 
 /* The hash of a token's bytes; both sides use this one. */

@@ -11,10 +11,13 @@
 
 struct TokStream {
   const Tokenizer *t;
-  bool skip_special, any; /* any: a token has been put */
-  uint8_t tail[4];        /* an unfinished sequence */
+  bool skip_special;
+  bool any, begun; /* a token has been put; some text has come out */
+  uint8_t tail[4]; /* an unfinished sequence */
   unsigned ntail;
-  Out held; /* waits for tidying */
+  Out run;      /* bytes of the byte tokens (<0x41>) since the last other token */
+  Out held;     /* waits for tidying */
+  TokWork work; /* of the decoder's steps */
 };
 
 /* ---- tidying ------------------------------------------------------------------------------- */
@@ -110,19 +113,83 @@ static void put_bytes(TokStream *s, const uint8_t *p, size_t n, Out *out) {
   s->ntail = (unsigned)(n - i);
 }
 
-static void put_token(TokStream *s, uint32_t id, Out *out) {
-  const Tokenizer *t = s->t;
-  uint32_t n;
-  if (id >= t->head->vocab || (s->skip_special && tok_is_special(t, id))) return;
-  const uint8_t *p = tok_bytes(t, id, &n);
-  if (n == 0) return;
-  if (t->head->flags & TOK_JOIN_SPACES && s->any) put_bytes(s, (const uint8_t *)" ", 1, out);
-  s->any = true;
+/* The byte that a token like <0x41> stands for, or -1. */
+static int byte_token(const uint8_t *p, uint32_t n) {
+  int byte = 0;
+  if (n != 6 || memcmp(p, "<0x", 3) != 0 || p[5] != '>') return -1;
+  for (int i = 3; i < 5; i++) {
+    int c = p[i], digit = c >= '0' && c <= '9' ? c - '0'
+                          : (c | 32) >= 'a'    ? (c | 32) - 'a' + 10
+                                               : 99;
+    if (digit > 15) return -1;
+    byte = byte * 16 + digit;
+  }
+  return byte;
+}
+
+/* A whole text of characters, without what the decoder drops where the text begins. */
+static void put_text(TokStream *s, const uint8_t *p, size_t n, Out *out) {
+  TokSpan lead = s->t->head->lead;
+  if (n && !s->begun && lead.size && n >= lead.size &&
+      memcmp(p, tok_at(s->t, lead), lead.size) == 0) {
+    p += lead.size;
+    n -= lead.size;
+    s->begun = true;
+  }
+  if (n) s->begun = true;
   put_bytes(s, p, n, out);
 }
 
+/* A run of byte tokens is text if it is valid as a whole; else each byte is replaced. */
+static void end_run(TokStream *s, Out *out) {
+  const uint8_t *p = (const uint8_t *)s->run.data;
+  if (s->run.size == 0) return;
+  if (tok_utf8_valid(p, s->run.size))
+    put_text(s, p, s->run.size, out);
+  else
+    for (size_t i = 0; i < s->run.size; i++) put_text(s, (const uint8_t *)"\xef\xbf\xbd", 3, out);
+  s->run.size = 0;
+}
+
+static int put_token(TokStream *s, uint32_t id, Out *out) {
+  const TokBlob *h = s->t->head;
+  uint32_t len;
+  size_t n;
+  if (id >= h->vocab || (s->skip_special && tok_is_special(s->t, id))) return TEXT_OK;
+  const uint8_t *p = tok_bytes(s->t, id, &len);
+  if (len == 0) return TEXT_OK;
+  if (h->flags & TOK_JOIN_SPACES && s->any) put_bytes(s, (const uint8_t *)" ", 1, out);
+  bool first = !s->any;
+  s->any = true;
+  int byte = h->flags & TOK_BYTE_FALLBACK ? byte_token(p, len) : -1;
+  if (byte >= 0) {
+    char b = (char)byte;
+    out_put(&s->run, &b, 1);
+    return TEXT_OK;
+  }
+  end_run(s, out);
+  s->work.t = s->t;
+  int err = tok_normalize(&s->work, first ? h->decoder_first : h->decoder, p, len, &p, &n);
+  if (!err) put_text(s, p, n, out);
+  return err;
+}
+
+static void end_text(TokStream *s, Out *out) {
+  end_run(s, out);
+  if (s->ntail) out_puts(s->t->head->flags & TOK_CLEAN_UP ? &s->held : out, "\xef\xbf\xbd");
+  s->ntail = 0;
+  if (s->t->head->flags & TOK_CLEAN_UP) give(s, true, out);
+  s->any = s->begun = false;
+}
+
+static void free_parts(TokStream *s) {
+  out_free(&s->held);
+  out_free(&s->run);
+  tok_work_free(&s->work);
+}
+
 static int status(const TokStream *s, const Out *out) {
-  return out->failed || s->held.failed ? TEXT_NO_MEMORY : TEXT_OK;
+  return out->failed || s->held.failed || s->run.failed ? TEXT_NO_MEMORY : TEXT_OK;
 }
 
 /* ---- interface ----------------------------------------------------------------------------- */
@@ -137,30 +204,27 @@ TokStream *tok_stream_new(const Tokenizer *t, bool skip_special) {
 
 void tok_stream_free(TokStream *s) {
   if (!s) return;
-  out_free(&s->held);
+  free_parts(s);
   free(s);
 }
 
 int tok_stream_put(TokStream *s, uint32_t id, Out *out) {
-  put_token(s, id, out);
+  int err = put_token(s, id, out);
   if (s->t->head->flags & TOK_CLEAN_UP) give(s, false, out);
-  return status(s, out);
+  return err ? err : status(s, out);
 }
 
 int tok_stream_end(TokStream *s, Out *out) {
-  if (s->ntail) {
-    out_puts(s->t->head->flags & TOK_CLEAN_UP ? &s->held : out, "\xef\xbf\xbd");
-    s->ntail = 0;
-  }
-  if (s->t->head->flags & TOK_CLEAN_UP) give(s, true, out);
-  s->any = false;
+  end_text(s, out);
   return status(s, out);
 }
 
 int tok_decode(const Tokenizer *t, const uint32_t *ids, size_t n, bool skip_special, Out *out) {
   TokStream s = {.t = t, .skip_special = skip_special};
-  for (size_t i = 0; i < n; i++) put_token(&s, ids[i], out);
-  int err = tok_stream_end(&s, out);
-  out_free(&s.held);
+  int err = TEXT_OK;
+  for (size_t i = 0; i < n && !err; i++) err = put_token(&s, ids[i], out);
+  end_text(&s, out);
+  if (!err) err = status(&s, out);
+  free_parts(&s);
   return err;
 }

@@ -75,12 +75,39 @@ static int prefix(const uint8_t **text, TokRanges *from, TokRanges *to, Out *out
   return TEXT_OK;
 }
 
+/* Spaces become the replacement, which also stands before pieces as the scheme says. */
+static int metaspace(const TokWork *w, const TokStep *step, bool first, const uint8_t **text,
+                     TokRanges *from, TokRanges *to, Out *out) {
+  const char *mark = tok_at(w->t, step->data);
+  size_t nmark = step->data.size;
+  out->size = 0;
+  for (size_t i = 0; i < from->n; i++) {
+    const uint8_t *p = *text + from->item[i].from;
+    size_t n = from->item[i].to - from->item[i].from, begin = out->size, kept = 0;
+    bool wanted = step->flags == TOK_META_ALWAYS ||
+                  (step->flags == TOK_META_FIRST && first && from->item[i].from == 0);
+    bool there = n && (*p == ' ' || (n >= nmark && memcmp(p, mark, nmark) == 0));
+    if (wanted && !there) out_put(out, mark, nmark);
+    for (size_t k = 0; k < n; k++) {
+      if (p[k] != ' ') continue;
+      out_put(out, (const char *)p + kept, k - kept);
+      out_put(out, mark, nmark);
+      kept = k + 1;
+    }
+    out_put(out, (const char *)p + kept, n - kept);
+    if (!tok_ranges_put(to, begin, out->size)) return TEXT_NO_MEMORY;
+  }
+  if (out->failed) return TEXT_NO_MEMORY;
+  *text = (const uint8_t *)out->data;
+  return TEXT_OK;
+}
+
 int tok_encode_text(TokWork *w, const uint8_t *text, size_t n) {
   const Tokenizer *t = w->t;
   const TokStep *steps = tok_at(t, t->head->pretokenizer);
   size_t nsteps = t->head->pretokenizer.size / sizeof *steps;
   TokRanges *from = &w->pieces[0], *to = &w->pieces[1];
-  bool bytes = false;
+  bool bytes = false, first = w->at_begin && text == w->normal_begin;
   int err;
   from->n = 0;
   if (!tok_ranges_put(from, 0, n)) return TEXT_NO_MEMORY;
@@ -94,6 +121,8 @@ int tok_encode_text(TokWork *w, const uint8_t *text, size_t n) {
       err = split(w, &steps[i], bytes, text, from, to);
     else if (steps[i].kind == TOK_STEP_PREFIX)
       err = prefix(&text, from, to, &w->text);
+    else if (steps[i].kind == TOK_STEP_METASPACE)
+      err = metaspace(w, &steps[i], first, &text, from, to, &w->text);
     else
       err = TEXT_BAD_BLOB;
     if (err) return err;
@@ -109,8 +138,10 @@ int tok_encode_text(TokWork *w, const uint8_t *text, size_t n) {
 }
 
 static int after_raw(TokWork *w, const uint8_t *text, size_t n) {
-  int err = tok_normalize(w, text, n, &text, &n);
+  w->at_begin = text == w->raw_begin;
+  int err = tok_normalize(w, w->t->head->normalizer, text, n, &text, &n);
   if (err || n == 0) return err;
+  w->normal_begin = text;
   return tok_added_split(w, &w->t->head->normal, text, n, tok_encode_text);
 }
 
@@ -142,6 +173,7 @@ static int encode_sequence(TokWork *w, const char *text, size_t n) {
     p = (const uint8_t *)w->clean.data;
     n = w->clean.size;
   }
+  w->raw_begin = p;
   return tok_added_split(w, &w->t->head->raw, p, n, after_raw);
 }
 

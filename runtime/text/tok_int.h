@@ -77,8 +77,10 @@ typedef struct TokWork {
   const Tokenizer *t;
   unsigned flags;
   TokIds *out;
-  Out clean, normal[2], text; /* repaired input; normalised; with prefix spaces */
-  uint32_t *point;            /* code points of a segment being normalised */
+  const uint8_t *raw_begin, *normal_begin; /* of the sequence; of the normalised rest of it */
+  bool at_begin;                           /* that rest is where the sequence begins */
+  Out clean, normal[2], text;              /* repaired input; normalised; with prefix spaces */
+  uint32_t *point;                         /* code points of a segment being normalised */
   size_t point_cap;
   TokRanges pieces[2], matches;
   uint16_t *memo; /* dead ends of the automaton's long runs (tok_split.c) */
@@ -97,8 +99,10 @@ bool tok_ids_put(TokIds *ids, uint32_t id);
 
 /* All matches in text[0..n), leftmost first, into w->matches. `bytes`: text is bytes, not UTF-8. */
 int tok_find_all(TokWork *w, const TokDfa *dfa, bool bytes, const uint8_t *text, size_t n);
-/* Normalises text[0..n); *out points to the result (the text itself when nothing changes). */
-int tok_normalize(TokWork *w, const uint8_t *text, size_t n, const uint8_t **out, size_t *out_n);
+/* Runs normaliser steps on text[0..n); *out points to the result (the text itself when nothing
+ * changes). */
+int tok_normalize(TokWork *w, TokSpan steps, const uint8_t *text, size_t n, const uint8_t **out,
+                  size_t *out_n);
 /* Pre-tokenizes text[0..n) and appends the ids of its pieces. */
 int tok_encode_text(TokWork *w, const uint8_t *text, size_t n);
 /* Splits text[0..n) at added tokens of a trie; calls `rest` on what lies between. */

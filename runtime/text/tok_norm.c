@@ -221,10 +221,11 @@ static int replace(TokWork *w, const TokStep *step, const uint8_t *text, size_t 
   return TEXT_OK;
 }
 
-int tok_normalize(TokWork *w, const uint8_t *text, size_t n, const uint8_t **out, size_t *out_n) {
+int tok_normalize(TokWork *w, TokSpan span, const uint8_t *text, size_t n, const uint8_t **out,
+                  size_t *out_n) {
   const Tokenizer *t = w->t;
-  const TokStep *steps = tok_at(t, t->head->normalizer);
-  size_t nsteps = t->head->normalizer.size / sizeof *steps;
+  const TokStep *steps = tok_at(t, span);
+  size_t nsteps = span.size / sizeof *steps;
   unsigned turn = 0;
   for (size_t i = 0; i < nsteps; i++) {
     const TokStep *s = &steps[i];
