@@ -354,6 +354,10 @@ Status lower_attend(Lower *l, const Op *op) {
   d->extent = dim_mul(l, dim_const(dims, a.heads), grains);
   DimId keys = a.cached && past_dim(l) ? dim_op(dims, DIM_ADD, past_dim(l), queries) : queries;
   d->flops = dim_mul(l, dim_mul(l, queries, keys), dim_const(dims, 2 * a.heads * (a.dim + a.vdim)));
+  if (a.cached) {
+    int64_t key = a.kv_heads * (a.dim + a.cache.padded) * (int64_t)kscalar_size(a.cache.type);
+    draft_traffic(d, dim_mul(l, keys, dim_const(dims, key)));
+  }
   KVal n = draft_dim(d, grains);
   KVal p = k_par(b, "p", draft_dim(d, d->extent));
   a.head = k_op2(b, KOP_div, p, n);

@@ -164,14 +164,14 @@ static void one_token(Contract *c) {
   int64_t grain = grain_of(c->part_groups, want > 1 ? want : 1);
   if (flight < 1) flight = 1;
   if (flight > grain) flight = grain;
-  while (grain % flight) flight--;
   int64_t extent = (c->part_groups + grain - 1) / grain;
   d->extent = dim_const(d->l->m->dims, extent);
   KVal p = k_par(b, "p", k_i64(b, extent));
   KVal first = k_op2(b, KOP_mul, p, k_i64(b, grain));
   for (int64_t s = 0; s < grain; s += flight) {
     Tile t = {.tokens = 1, .token = {k_i64(b, 0)}};
-    tile_groups(c, &t, k_op2(b, KOP_add, first, k_i64(b, s)), flight, c->part_groups % grain != 0);
+    int64_t sets = grain - s < flight ? grain - s : flight;
+    tile_groups(c, &t, k_op2(b, KOP_add, first, k_i64(b, s)), sets, c->part_groups % grain != 0);
     contract_tile(c, &t);
   }
   k_par_end(b);

@@ -15,9 +15,32 @@ void draft_begin(Draft *d, Lower *l, KClass klass, const char *name) {
   Kernel *k = kernel_new(l->program->arena, name, klass);
   d->b = kbuilder(k);
   d->extent = dim_const(l->m->dims, 1);
+  d->bytes = dim_const(l->m->dims, 0);
+}
+
+/* The bytes of a place that a launch reads or writes once; 0 for a state and for the table of a
+ * gather, of which a launch touches a part. */
+static DimId place_traffic(Draft *d, const Place *p) {
+  Lower *l = d->l;
+  Dims *dims = l->m->dims;
+  bool act = p->storage == Q_act_i16 || p->storage == Q_act_i8;
+  if (p->bind.space == KS_state) return dim_const(dims, 0);
+  if (p->storage != Q_plain && !act)
+    return dim_const(dims, d->b.kernel->klass == KC_map ? 0 : (int64_t)p->bytes);
+  Type t = {.dtype = p->dtype, .rank = p->rank};
+  for (int i = 0; i < t.rank; i++) t.dim[i] = p->dim[i];
+  if (!act)
+    return dim_mul(l, type_elements(dims, &t), dim_const(dims, (int64_t)dtype_size(t.dtype)));
+  ActLayout a = act_layout(p->storage, dim_literal(l, last_dim(l, &t)));
+  return dim_mul(l, rows_of(l, &t), dim_const(dims, a.row_bytes));
+}
+
+void draft_traffic(Draft *d, DimId bytes) {
+  d->bytes = dim_op(d->l->m->dims, DIM_ADD, d->bytes, bytes);
 }
 
 KVal draft_buffer(Draft *d, const Place *p, KScalar element, bool write) {
+  static const char *const names[] = {"x", "w", "cache", "in", "out"};
   for (uint32_t i = 0; i < d->nbuf; i++) {
     const KBind *o = &d->buf[i].access.bind;
     if (o->space == p->bind.space && o->index == p->bind.index && o->offset == p->bind.offset &&
@@ -27,12 +50,12 @@ KVal draft_buffer(Draft *d, const Place *p, KScalar element, bool write) {
     }
   }
   BUG_IF(d->nbuf == DRAFT_BUFFERS, "kernel %s needs too many buffers", d->b.kernel->name);
-  static const char *const names[] = {"arena", "weight", "state", "in", "out"};
-  KVal v = k_buffer(&d->b, write ? "y" : names[p->bind.space] + 0, element);
+  bool result = write && p->bind.space != KS_state;
+  KVal v = k_buffer(&d->b, result ? "y" : names[p->bind.space], element);
+  uint64_t bytes = p->bind.space == KS_weight ? p->bytes : p->bytes - p->bind.offset;
   d->buf[d->nbuf].val = v;
-  d->buf[d->nbuf++].access =
-      (Access){.bind = p->bind, .bytes = p->bytes - p->bind.offset, .write = write};
-  if (p->bind.space == KS_weight) d->buf[d->nbuf - 1].access.bytes = p->bytes;
+  d->buf[d->nbuf++].access = (Access){.bind = p->bind, .bytes = bytes, .write = write};
+  draft_traffic(d, place_traffic(d, p));
   return v;
 }
 
@@ -99,12 +122,6 @@ static const char *launch_label(Lower *l) {
   return text;
 }
 
-static DimId bytes_touched(const Draft *d) {
-  uint64_t n = 0;
-  for (uint32_t i = 0; i < d->nbuf; i++) n += d->buf[i].access.bytes;
-  return dim_const(d->l->m->dims, (int64_t)n);
-}
-
 void draft_end(Draft *d) {
   Lower *l = d->l;
   KProgram *p = l->program;
@@ -128,5 +145,5 @@ void draft_end(Draft *d) {
                 .extent = d->extent,
                 .label = launch_label(l),
                 .flops = d->flops ? d->flops : dim_const(l->m->dims, 0),
-                .bytes = bytes_touched(d)};
+                .bytes = d->bytes};
 }

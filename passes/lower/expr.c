@@ -40,10 +40,13 @@ static bool row_addressable(const Lower *l, const Point *pt, const Place *p, int
   return place_rows(l, &dense, stride);
 }
 
-static KAddr add_index(Draft *d, KAddr a, KVal index, DimId stride) {
+/* Adds index * stride. An address holds few terms: places of many dimensions sum theirs first. */
+static KAddr add_index(Draft *d, KAddr a, KVal index, DimId stride, bool many, KVal *sum) {
+  KBuilder *b = &d->b;
   int64_t literal = dim_literal(d->l, stride);
-  if (literal >= 0) return k_at(a, index, literal);
-  return k_at(a, k_op2(&d->b, KOP_mul, index, draft_dim(d, stride)), 1);
+  if (literal >= 0 && !many) return k_at(a, index, literal);
+  *sum = k_op2(b, KOP_add, *sum, k_op2(b, KOP_mul, index, draft_dim(d, stride)));
+  return a;
 }
 
 KAddr point_row(Draft *d, Point *pt, const Place *p, KVal buffer, int64_t *step) {
@@ -53,12 +56,14 @@ KAddr point_row(Draft *d, Point *pt, const Place *p, KVal buffer, int64_t *step)
   if (row_addressable(d->l, pt, p, &stride)) {
     if (stride) a = k_at(a, pt->row, stride);
   } else {
+    KVal sum = k_i64(&d->b, 0);
     for (int i = 1; i < p->rank; i++) {
       int at = p->rank - 1 - i, out = pt->rank - 1 - i;
       if (dim_literal(d->l, p->dim[at]) == 1) continue;
       if (pt->rank > 1 && !pt->index[out]) point_indices(d, pt);
-      a = add_index(d, a, pt->index[out], p->stride[at]);
+      a = add_index(d, a, pt->index[out], p->stride[at], p->rank > 4, &sum);
     }
+    a = k_at(a, sum, 1);
   }
   *step = 0;
   if (p->rank && dim_literal(d->l, p->dim[p->rank - 1]) != 1)

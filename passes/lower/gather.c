@@ -85,6 +85,10 @@ Status lower_gather(Lower *l, const Op *op) {
   draft_begin(&d, l, KC_map, q ? arena_printf(l->arena, "gather_%s", q->name) : "gather");
   d.extent = type_elements(l->m->dims, &graph_value(l->g, op->in[1])->type);
   d.flops = dim_mul(l, d.extent, dim_const(l->m->dims, k));
+  if (q) {
+    int64_t row = (int64_t)quant_packed_size(q, 16, k) / 16;
+    draft_traffic(&d, dim_mul(l, d.extent, dim_const(l->m->dims, row)));
+  }
   KVal w = q ? draft_buffer(&d, &table, K_i8, false) : 0;
   KVal n = draft_dim(&d, tv->type.dim[0]);
   KVal r = k_par(&d.b, "r", draft_dim(&d, d.extent));

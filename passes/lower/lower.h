@@ -94,7 +94,7 @@ Place weight_rows16(Lower *l, uint32_t constant, const QuantDef **def);
 /* ---- drafts: a kernel being built and the launch that will call it ------------------------------
  */
 
-enum { DRAFT_BUFFERS = 40, DRAFT_DIMS = 24 };
+enum { DRAFT_BUFFERS = 96, DRAFT_DIMS = 64 };
 typedef struct Draft {
   Lower *l;
   KBuilder b;
@@ -109,11 +109,14 @@ typedef struct Draft {
     KVal val;
   } dim[DRAFT_DIMS];
   DimId extent, flops;
+  DimId bytes; /* read and written, each buffer once; states by whoever reads them */
 } Draft;
 
 void draft_begin(Draft *d, Lower *l, KClass klass, const char *name);
 /* The buffer parameter for a place; one for each (place, element) however often it is asked for. */
 KVal draft_buffer(Draft *d, const Place *p, KScalar element, bool write);
+/* Counts bytes that draft_buffer can't know of: parts of states and tables. */
+void draft_traffic(Draft *d, DimId bytes);
 /* A dimension as an i64: a literal, or a scalar parameter. */
 KVal draft_dim(Draft *d, DimId dim);
 /* Ends the kernel, shares it with an equal one, and appends the launch. The label is made of the
@@ -148,7 +151,7 @@ KAddr point_row(Draft *d, Point *pt, const Place *p, KVal buffer, int64_t *step)
 KVal point_load(Draft *d, Point *pt, const Place *p);
 void point_store(Draft *d, Point *pt, const Place *p, KVal x);
 
-enum { EXPR_MEMO = 96 };
+enum { EXPR_MEMO = 128 };
 /* Values at one point: those of the cluster computed, others loaded. */
 typedef struct Expr {
   Draft *d;

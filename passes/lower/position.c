@@ -255,6 +255,8 @@ static void lower_append(Lower *l, const Op *op) {
   KBuilder *b = &d.b;
   d.extent = dim_mul(l, v.dim[0], v.dim[1]);
   d.flops = dim_mul(l, d.extent, dim_const(l->m->dims, 2 * c.dim));
+  int64_t stored = (c.dim + c.padded) * (int64_t)kscalar_size(c.type);
+  draft_traffic(&d, dim_mul(l, d.extent, dim_const(l->m->dims, stored)));
   KVal heads = k_i64(b, def->kv_heads), width = k_i64(b, c.dim), zero = k_i64(b, 0);
   KVal buffer = draft_buffer(&d, &cache, c.type, true);
   KVal past = past_dim(l) ? draft_dim(&d, past_dim(l)) : zero;
