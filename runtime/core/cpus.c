@@ -1,4 +1,7 @@
-/* How many CPUs this process may use: the affinity mask and the CPU quota of its cgroup.
+/* How many cores this process may use: the affinity mask and the CPU quota of its cgroup.
+ *
+ * Hyper-threads of one core count once, as they share the units and the memory port that kernels
+ * keep busy. Siblings are listed in sysfs, which is only read when CPUID says that there are any.
  *
  * cgroup v2 has `cpu.max` ("QUOTA PERIOD" or "max PERIOD") in each folder from the process's own up
  * to the root; v1 has cpu.cfs_quota_us and cpu.cfs_period_us below the cpu controller's mount. In a
@@ -7,21 +10,15 @@
  */
 #include "runtime/core/threads.h"
 
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 enum { MAX_CPUS = 8192 };
-
-unsigned threads_cores(void) {
-  size_t bytes = CPU_ALLOC_SIZE(MAX_CPUS);
-  cpu_set_t *set = CPU_ALLOC(MAX_CPUS);
-  unsigned n = 1;
-  if (set && sched_getaffinity(0, bytes, set) == 0) n = (unsigned)CPU_COUNT_S(bytes, set);
-  CPU_FREE(set);
-  return n ? n : 1;
-}
 
 /* First line of DIR/NAME into buf; false when it can't be read. */
 static bool read_line(const char *dir, const char *name, char *buf, size_t n) {
@@ -32,6 +29,41 @@ static bool read_line(const char *dir, const char *name, char *buf, size_t n) {
   bool ok = fgets(buf, (int)n, f) != NULL;
   fclose(f);
   return ok;
+}
+
+static bool has_siblings(void) {
+#if defined(__x86_64__)
+  uint32_t a, b, c, d;
+  if (!__get_cpuid_count(0xb, 0, &a, &b, &c, &d)) return true; /* leave it to sysfs */
+  return (b & 0xffff) > 1;
+#else
+  return false;
+#endif
+}
+
+unsigned threads_first_sibling(const char *root, int cpu) {
+  char dir[600], line[64];
+  snprintf(dir, sizeof dir, "%s/cpu%d/topology", root, cpu);
+  if (!read_line(dir, "thread_siblings_list", line, sizeof line)) return (unsigned)cpu;
+  return (unsigned)strtoul(line, NULL, 10); /* lists ascend */
+}
+
+unsigned threads_cores(void) {
+  size_t bytes = CPU_ALLOC_SIZE(MAX_CPUS);
+  cpu_set_t *set = CPU_ALLOC(MAX_CPUS), *first = CPU_ALLOC(MAX_CPUS);
+  unsigned n = 1;
+  if (set && first && sched_getaffinity(0, bytes, set) == 0) {
+    CPU_ZERO_S(bytes, first);
+    bool siblings = has_siblings();
+    for (int i = 0; i < MAX_CPUS; i++)
+      if (CPU_ISSET_S(i, bytes, set))
+        CPU_SET_S(siblings ? threads_first_sibling("/sys/devices/system/cpu", i) : (unsigned)i,
+                  bytes, first);
+    n = (unsigned)CPU_COUNT_S(bytes, first);
+  }
+  CPU_FREE(set);
+  CPU_FREE(first);
+  return n ? n : 1;
 }
 
 static void take(double quota, double period, double *least) {

@@ -87,7 +87,7 @@ static int run_call(Task *t, const Call *c, int argc, char **argv) {
   }
   const char *missing = what_is_missing(c, t->m);
   if (missing) {
-    err_set(&e, c->name, "this program holds no such thing as %s", missing);
+    err_set(&e, c->name, "needs %s, which this program does not have", missing);
     return report(t, &e, CALL_WRONG_USE);
   }
   int status = c->run(t, options, &e);

@@ -12,11 +12,14 @@
 
 enum { THREADS_MAX = 512 };
 
-/* CPUs this process may use: affinity mask, cut by the cgroup's quota (v1 and v2; rounded down,
- * at least 1, since a thread without quota only makes the others wait). */
+/* Cores this process may use: those of the affinity mask, cut by the cgroup's quota (v1 and v2;
+ * rounded down, at least 1, since a thread without quota only makes the others wait). */
 unsigned threads_default(void);
-/* CPUs of the affinity mask alone. */
+/* Cores of the affinity mask alone; hyper-threads of one core count once. */
 unsigned threads_cores(void);
+/* Tests: the lowest CPU that shares a core with `cpu`, as listed below `root`; itself when nothing
+ * is. */
+unsigned threads_first_sibling(const char *root, int cpu);
 /* Tests: the quota that stands below `root` (for /sys/fs/cgroup) for the cgroups listed in the
  * text of /proc/self/cgroup; 0 = unlimited. */
 unsigned threads_quota(const char *root, const char *self_cgroup);

@@ -92,8 +92,8 @@ static void calls_answer_as_documented(void **unused) {
       {"--ids 1 --stop ''", 2, "", "--stop: is empty"},
       {"--ids 1 --cpu x86-64-v9", 1, "", "no code for 'x86-64-v9' in this program"},
       {"--ids 1 -t 0", 2, "", "expected an integer from 1 to 512"},
-      {"tokenize a", 2, "", "holds no such thing as a tokenizer"},
-      {"template --jsonl", 2, "", "holds no such thing as a chat template"},
+      {"tokenize a", 2, "", "needs a tokenizer, which this program"},
+      {"template --jsonl", 2, "", "needs a chat template, which this program"},
       {"tensors --in x", 2, "", "needs --in FILE and --out FILE"},
       {"tensors --in /nonexistent --out y", 1, "", "can't be opened"},
   };

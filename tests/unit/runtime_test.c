@@ -68,15 +68,17 @@ static void put_file(const char *path, const char *text) {
   fclose(f);
 }
 
-static void quota_is_the_least_on_the_way_up(void **unused) {
+static void cores_and_quota_are_counted(void **unused) {
   (void)unused;
   char root[] = "cgroup-XXXXXX", path[256];
   assert_non_null(mkdtemp(root));
-  static const char *const dirs[] = {"a", "a/b", "cpu,cpuacct", "cpu,cpuacct/x"};
+  static const char *const dirs[] = {"a",    "a/b",          "cpu,cpuacct", "cpu,cpuacct/x",
+                                     "cpu6", "cpu6/topology"};
   static const char *const files[][2] = {{"a/cpu.max", "250000 100000\n"},
                                          {"a/b/cpu.max", "max 100000\n"},
                                          {"cpu,cpuacct/x/cpu.cfs_quota_us", "150000\n"},
-                                         {"cpu,cpuacct/x/cpu.cfs_period_us", "100000\n"}};
+                                         {"cpu,cpuacct/x/cpu.cfs_period_us", "100000\n"},
+                                         {"cpu6/topology/thread_siblings_list", "2,6\n"}};
   for (size_t i = 0; i < COUNT(dirs); i++) {
     snprintf(path, sizeof path, "%s/%s", root, dirs[i]);
     assert_int_equal(mkdir(path, 0777), 0);
@@ -89,6 +91,8 @@ static void quota_is_the_least_on_the_way_up(void **unused) {
   assert_int_equal(threads_quota(root, "0::/nowhere/b\n"), 0);
   assert_int_equal(threads_quota(root, "12:memory:/x\n4:cpu,cpuacct:/x\n"), 1);
   assert_int_equal(threads_quota(root, "garbage\n:\n"), 0);
+  assert_int_equal(threads_first_sibling(root, 6), 2);
+  assert_int_equal(threads_first_sibling(root, 7), 7);
   for (size_t i = COUNT(files); i-- > 0;) {
     snprintf(path, sizeof path, "%s/%s", root, files[i][0]);
     unlink(path);
@@ -388,7 +392,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(barrier_orders_memory),
       cmocka_unit_test(pool_refuses_silly_sizes),
-      cmocka_unit_test(quota_is_the_least_on_the_way_up),
+      cmocka_unit_test(cores_and_quota_are_counted),
       cmocka_unit_test(level_is_chosen_or_refused),
       cmocka_unit_test(prefill_in_chunks_equals_decode),
       cmocka_unit_test(session_refuses_too_much),
