@@ -130,6 +130,18 @@ KINDS = {
         split(r"\p{Hiragana}+|\p{Katakana}+|\p{Cyrillic}{2,}?"), BYTES]), [], None, {}),
 }
 
+# SentencePiece BPE, as Transformers converts it: name: (normalizer, pre-tokenizer, decoder, byte fallback)
+LEGACY = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(),
+                            decoders.Strip(" ", 1, 0)])
+SPM_KINDS = {
+    "llama2": (N.Sequence([N.Prepend("▁"), N.Replace(" ", "▁")]), None, LEGACY, True),
+    "mistral": (None, P.Metaspace("▁", prepend_scheme="first", split=False), LEGACY, True),
+    "gemma": (N.Replace(" ", "▁"), None, decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(),
+                                                          decoders.Fuse()]), True),
+    "metaspace": (N.NFKC(), P.Sequence([P.Digits(True), P.Metaspace("▁", prepend_scheme="always")]),
+                  decoders.Metaspace("▁", prepend_scheme="always"), False),
+}
+
 HAND = [
     "", " ", "  ", "   ", "\n", "\r\n", "\n\n \n", "a", "Hello, world!", " Hello  world ", "it's IT'S it'S I'Ll",
     "don't you've we're I'm he'd she'll 'twas 'ſ K's", "12", "123", "1234567890", "3.14159 1,000,000 ١٢٣٤ ①②③ ½¾²³¹",
@@ -195,6 +207,24 @@ def train(name):
     return Tokenizer.from_str(json.dumps(data)), data, more
 
 
+def train_spm(name):
+    normalizer, pre, decoder, fallback = SPM_KINDS[name]
+    tok = Tokenizer(models.BPE(unk_token="<unk>", fuse_unk=True, byte_fallback=fallback))
+    tok.normalizer, tok.pre_tokenizer = normalizer or N.Sequence([]), P.Metaspace("▁")
+    first = ["<unk>", "<s>", "</s>"] + ([f"<0x{b:02X}>" for b in range(256)] if fallback else [])
+    tok.train_from_iterator(CORPUS.split("\n"), trainers.BpeTrainer(
+        vocab_size=len(first) + 500, min_frequency=2, special_tokens=first, show_progress=False))
+    data = json.loads(tok.to_str())
+    data["added_tokens"] = data["added_tokens"][:3]
+    tok = Tokenizer.from_str(json.dumps(data))
+    tok.normalizer, tok.pre_tokenizer, tok.decoder = normalizer, pre, decoder
+    tok.add_tokens([AddedToken("<|user|>", normalized=False, rstrip=True), AddedToken("word", normalized=True)])
+    tok.post_processor = bos_template("<s>")
+    data = json.loads(tok.to_str())
+    fix_ids(data["post_processor"], tok)
+    return Tokenizer.from_str(json.dumps(data)), data, {}
+
+
 def fix_ids(node, tok):
     if isinstance(node, dict):
         for key, value in (node.get("special_tokens") or {}).items():
@@ -207,13 +237,13 @@ def fix_ids(node, tok):
 
 
 def main(names):
-    for name in names or KINDS:
-        tok, data, more = train(name)
+    for name in names or [*KINDS, *SPM_KINDS]:
+        tok, data, more = train(name) if name in KINDS else train_spm(name)
         folder = HERE / name
         folder.mkdir(exist_ok=True)
         (folder / "tokenizer.json").write_text(json.dumps(data, ensure_ascii=False, separators=(",", ":")))
         config = {"tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": bool(more.get("clean")),
-                  "add_prefix_space": bool(data["pre_tokenizer"].get("add_prefix_space"))}
+                  "add_prefix_space": bool((data["pre_tokenizer"] or {}).get("add_prefix_space"))}
         (folder / "tokenizer_config.json").write_text(json.dumps(config) + "\n")
         fast = PreTrainedTokenizerFast(tokenizer_object=tok, **{k: v for k, v in config.items() if k != "tokenizer_class"})
         lines = []
