@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,12 +28,18 @@ static char *join(const char *a, size_t n, const char *b) {
   return s;
 }
 
+/* Calls only what a signal handler may call. */
 static void remove_folder(const char *folder) {
-  DIR *dir = opendir(folder);
-  if (!dir) return;
-  for (struct dirent *e; (e = readdir(dir));)
-    if (strcmp(e->d_name, ".") && strcmp(e->d_name, "..")) unlinkat(dirfd(dir), e->d_name, 0);
-  closedir(dir);
+  int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (fd < 0) return;
+  _Alignas(struct dirent64) char entries[4096];
+  for (ssize_t n; (n = getdents64(fd, entries, sizeof entries)) > 0;)
+    for (ssize_t at = 0; at < n;) {
+      const struct dirent64 *e = (const struct dirent64 *)(const void *)(entries + at);
+      unlinkat(fd, e->d_name, 0); /* fails for . and .. */
+      at += e->d_reclen;
+    }
+  close(fd);
   rmdir(folder);
 }
 
@@ -40,6 +47,28 @@ void output_abandon_all(void) {
   bool locked = !pthread_mutex_trylock(&lock);
   for (Output *o = outputs; o; o = o->next) remove_folder(o->folder);
   if (locked) pthread_mutex_unlock(&lock);
+}
+
+/* ---- signals: a compile that is interrupted tidies up, then ends as it would have ---------------
+ */
+
+static const int signals[] = {SIGINT, SIGTERM, SIGHUP};
+
+static void on_signal(int number) {
+  output_abandon_all();
+  signal(number, SIG_DFL);
+  raise(number);
+}
+
+/* Only where nobody else has a say: a program that handles the signal itself keeps doing so. */
+static void replace_handlers(void (*from)(int), void (*to)(int)) {
+  for (size_t i = 0; i < COUNT(signals); i++) {
+    struct sigaction now;
+    if (sigaction(signals[i], NULL, &now) || now.sa_flags & SA_SIGINFO || now.sa_handler != from)
+      continue;
+    now.sa_handler = to;
+    sigaction(signals[i], &now, NULL);
+  }
 }
 
 Status output_open(Output *o, const char *final, Diag *d) {
@@ -61,6 +90,7 @@ Status output_open(Output *o, const char *final, Diag *d) {
   memcpy(o->path, o->folder, strlen(o->folder)); /* mkdtemp has filled in its name */
   mem_on_exhausted(output_abandon_all);
   pthread_mutex_lock(&lock);
+  if (!outputs) replace_handlers(SIG_DFL, on_signal);
   o->next = outputs;
   outputs = o;
   pthread_mutex_unlock(&lock);
@@ -81,6 +111,7 @@ void output_close(Output *o) {
       *p = o->next;
       break;
     }
+  if (!outputs) replace_handlers(on_signal, SIG_DFL);
   pthread_mutex_unlock(&lock);
   remove_folder(o->folder);
   mem_free(o->folder);

@@ -297,6 +297,48 @@ static void test_failures(void **state) {
   arena_free(a);
 }
 
+static void interrupt(void *user, const char *stage, uint64_t done, uint64_t total) {
+  (void)done, (void)total;
+  if (!strcmp(stage, user)) raise(SIGTERM);
+}
+
+/* Killed in the middle: the temporary folder goes, the process ends by the signal. */
+static void test_interrupted(void **state) {
+  (void)state;
+  Arena *a = arena_new();
+  Module *m = module_new("test");
+  KProgram *p = weighted_program(a, m);
+  Buf rt = small_runtime(a);
+  static char *const stages[] = {"compile kernels", "link", "pack weights"};
+  for (size_t i = 0; i < COUNT(stages); i++) {
+    pid_t pid = fork();
+    if (!pid) {
+      ProgramText text = {.name = "test", .arch = "none", .task = "generate"};
+      Levels l = levels_of(p);
+      EmitRequest r = {.module = m,
+                       .programs = l.program,
+                       .levels = l.target,
+                       .nlevels = l.n,
+                       .text = &text,
+                       .kind = EMIT_EXE,
+                       .out = in_folder(a, "cut"),
+                       .runtime = (uint8_t *)rt.data,
+                       .runtime_size = rt.size,
+                       .progress = interrupt,
+                       .user = stages[i]};
+      EmitResult result;
+      backend_cpu.emit(&r, diag_new(), &result);
+      _exit(0);
+    }
+    int status;
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGTERM);
+    assert_false(leftovers() || file_exists(in_folder(a, "cut")));
+  }
+  module_free(m);
+  arena_free(a);
+}
+
 /* Memory runs out in the middle of writing: the process ends with 1 and leaves nothing. */
 static void test_out_of_memory(void **state) {
   (void)state;
@@ -330,7 +372,7 @@ int main(void) {
       cmocka_unit_test(test_program),        cmocka_unit_test(test_text_program),
       cmocka_unit_test(test_stored_runtime), cmocka_unit_test(test_library),
       cmocka_unit_test(test_dumps),          cmocka_unit_test(test_failures),
-      cmocka_unit_test(test_out_of_memory),
+      cmocka_unit_test(test_interrupted),    cmocka_unit_test(test_out_of_memory),
   };
   return cmocka_run_group_tests(tests, setup, teardown);
 }
