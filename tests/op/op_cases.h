@@ -204,6 +204,16 @@ CASE("merged, with biases, i8", 2e-2, RUNS(1, 5),
      "%n = rmsnorm %x, %g {eps = 1e-05}\n %q = linear %n, %wq, %bq {act = i8}\n"
      "%k = linear %n, %wk, %bk {act = i8}\n %a = silu %q\n %b = silu %k\n")
 
+CASE("norm and a wide linear", 2e-4, RUNS(1, 2),
+     "const %g : tensor<17000 x f32> = weight \"g\"\n"
+     "const %w : tensor<20x17000 x f32 : q4_1> = weight \"w\"\n",
+     "%x: tensor<Sx17000 x f32>", "y: %y",
+     "%n = rmsnorm %x, %g {eps = 1e-05}\n %y = linear %n, %w {act = i16}\n")
+CASE("attention_kv, heads of 128", SUM, RUNS(3, 1, 2),
+     "state %kv : cache<slots=1, context=64, kv_heads=2, head_dim=128, f16>\n",
+     "%q: tensor<Sx8x128 x f32>, %k: tensor<Sx2x128 x f32>, %v: tensor<Sx2x128 x f32>", "y: %y",
+     ATTEND(" {scale = 0.0884, causal = true}"))
+
 /* A whole layer as the llama architecture builds it. */
 CASE("layer", 4e-4, RUNS(3, 1, 7),
      "const %g : tensor<72 x f32> = weight \"g\"\n const %h : tensor<72 x f32> = weight \"h\"\n"

@@ -108,7 +108,7 @@ static void world_init(World *w, const OpCase *c, const LowerTarget *target, boo
                                        "merge_linear", "requant",        "fuse"};
   *w = (World){.diag = diag_new(), .arena = arena_new()};
   PassCtx ctx = {.diag = w->diag};
-  bool changed;
+  bool changed = false;
   w->reference = parse(w, c);
   w->lowered = parse(w, c);
   for (size_t i = 0; fused && i < COUNT(passes); i++) {
