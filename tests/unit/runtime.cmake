@@ -5,6 +5,8 @@ if(TARGET runtime_native)
   ingot_unit_test(runtime_memory runtime_native)
   target_sources(runtime_memory_test PRIVATE ${CMAKE_CURRENT_LIST_DIR}/runtime_toy.c)
   target_link_options(runtime_memory_test PRIVATE -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=aligned_alloc)
+  ingot_unit_test(runtime_lib runtime_native)
+  target_sources(runtime_lib_test PRIVATE ${CMAKE_CURRENT_LIST_DIR}/runtime_toy.c ${CMAKE_SOURCE_DIR}/runtime/core/lib.c)
   # The same model as a program: main comes out of the library.
   add_executable(runtime_toy ${CMAKE_CURRENT_LIST_DIR}/runtime_toy.c)
   target_link_libraries(runtime_toy PRIVATE runtime_native)
