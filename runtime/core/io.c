@@ -14,17 +14,18 @@
 static volatile int interrupted;
 
 static void on_interrupt(int sig) {
-  (void)sig;
-  if (interrupted) _exit(130); /* the second Ctrl-C does not wait for anything */
-  interrupted = 1;
+  if (interrupted) _exit(128 + sig); /* the second Ctrl-C does not wait for anything */
+  interrupted = sig;
 }
 
 void io_setup(void) {
+  static const int ends[] = {SIGINT, SIGTERM, SIGHUP};
   struct sigaction ignore = {.sa_handler = SIG_IGN}, stop = {.sa_handler = on_interrupt}, old;
   sigaction(SIGPIPE, &ignore, NULL);
   /* a shell starts background jobs with SIGINT ignored, and that must stay */
-  if (sigaction(SIGINT, NULL, &old) == 0 && old.sa_handler != SIG_IGN)
-    sigaction(SIGINT, &stop, NULL);
+  for (size_t i = 0; i < sizeof ends / sizeof ends[0]; i++)
+    if (sigaction(ends[i], NULL, &old) == 0 && old.sa_handler != SIG_IGN)
+      sigaction(ends[i], &stop, NULL);
 }
 
 const volatile int *io_interrupted(void) {
@@ -32,7 +33,7 @@ const volatile int *io_interrupted(void) {
 }
 
 void io_clear_interrupt(void) {
-  interrupted = 0;
+  if (interrupted == SIGINT) interrupted = 0;
 }
 
 void io_write(const char *data, size_t n) {

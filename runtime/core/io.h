@@ -11,11 +11,13 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* SIGPIPE off; SIGINT sets the flag below instead of killing, and interrupts a read. */
+/* SIGPIPE off; SIGINT, SIGTERM and SIGHUP set the flag below instead of killing, and interrupt a
+ * read. A second one ends the process at once. */
 void io_setup(void);
-/* Nonzero after Ctrl-C; tasks look at it between tokens and end with status 130. */
+/* The signal that asked to stop, or 0; tasks look at it between tokens and return
+ * CALL_INTERRUPTED, which becomes the exit status 128 + signal. */
 const volatile int *io_interrupted(void);
-void io_clear_interrupt(void);
+void io_clear_interrupt(void); /* after Ctrl-C only: the other signals mean the end */
 
 void io_write(const char *data, size_t n);
 void io_flush_out(Out *o); /* writes and empties it; ends the process when it had failed */

@@ -4,7 +4,7 @@
  *   ./app [OPTION..] PROMPT   anything else is the default call of the model's task
  *
  * Errors go to stderr as `NAME: error: WHERE: WHAT`; the exit status is 0 done, 1 the work failed,
- * 2 wrong use, 130 interrupted.
+ * 2 wrong use, 128 + signal interrupted (130: Ctrl-C).
  */
 #include "runtime/core/io.h"
 #include "runtime/task/task.h"
@@ -71,7 +71,15 @@ static void print_version(const Task *t) {
 static int report(const Task *t, const Err *e, int status) {
   if (e->what[0] && status != CALL_INTERRUPTED)
     fprintf(stderr, "%s: error: %s%s%s\n", t->program, e->where, e->where[0] ? ": " : "", e->what);
-  return status;
+  return status == CALL_INTERRUPTED ? 128 + *io_interrupted() : status;
+}
+
+/* Calls of other programs that ingot makes: asking for one is a slip, not a prompt. */
+static bool is_foreign_call(const char *word) {
+  static const char *const names[] = {"profile", "embed", "classify", "ner", "qa", "fill-mask"};
+  for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+    if (strcmp(names[i], word) == 0) return true;
+  return false;
 }
 
 static int run_call(Task *t, const Call *c, int argc, char **argv) {
@@ -120,11 +128,12 @@ int main(int argc, char **argv) {
     print_version(&t);
     return CALL_DONE;
   }
-  const char *near = word ? mistyped_call(word) : NULL;
+  bool foreign = word && is_foreign_call(word);
+  const char *near = word && !foreign ? mistyped_call(word) : NULL;
   call = default_call(t.m);
-  if (near || (word && !call)) {
+  if (near || foreign || (word && !call)) {
     Err e = {0};
-    if (near)
+    if (near && call)
       err_set(&e, word, "is not a call; did you mean '%s'? (as a prompt: generate %s)", near, word);
     else
       err_set(&e, word, "is not a call of this program; --help lists them");

@@ -120,7 +120,7 @@ int chat_loop(Talker *k, Err *e) {
   int got = 0;
   fprintf(stderr, "%s: chat; /help lists the commands\n", k->task->program);
   if (!begin(&c, e)) {
-    while (!c.quit && (got = read_message(&reader, &text, e)) > 0) {
+    while (!c.quit && !*io_interrupted() && (got = read_message(&reader, &text, e)) > 0) {
       Err why = {0};
       if (text.size == 0) continue;
       if (text.data[0] == '/' ? command(&c, text.data, &why) : turn(&c, text.data, text.size, &why))

@@ -83,6 +83,7 @@ static void calls_answer_as_documented(void **unused) {
       {"bench -n 99999999999", 2, "", "--tokens: '99999999999' is not possible"},
       {"bench word", 2, "", "takes no argument 'word'"},
       {"tensros", 2, "", "is not a call; did you mean 'tensors'?"},
+      {"profile", 2, "", "is not a call of this program"},
       {"hello", 2, "", "has no tokenizer; give --ids"},
       {"--idz 3", 2, "", "runtime_toy: error: --idz: unknown option; did you mean --ids?"},
       {"--ids 1,x", 1, "", "'x' is not a list of ids"},
@@ -222,19 +223,24 @@ static void full_device_is_an_error(void **unused) {
 
 /* ---- signals and pipes ----------------------------------------------------------------------- */
 
-static void interrupt_leaves_nothing_behind(void **unused) {
-  (void)unused;
+static void expect_clean_end(int signal_number) {
   char words[256];
   put_input(20000, 47, NULL, 0);
   snprintf(words, sizeof words, "tensors --in %s --out i", in_path);
   pid_t pid = start(words, "/dev/null", "/dev/null");
   usleep(100000);
-  kill(pid, SIGINT);
-  assert_int_equal(wait_for(pid), 130);
+  kill(pid, signal_number);
+  assert_int_equal(wait_for(pid), 128 + signal_number);
   assert_int_equal(access("i", F_OK), -1);
   snprintf(words, sizeof words, "i.tmp-%ld", (long)pid);
   assert_int_equal(access(words, F_OK), -1);
   unlink(in_path);
+}
+
+static void interrupt_leaves_nothing_behind(void **unused) {
+  (void)unused;
+  expect_clean_end(SIGINT);
+  expect_clean_end(SIGTERM);
 }
 
 static void closed_pipe_ends_cleanly(void **unused) {
