@@ -158,6 +158,18 @@ static Status read_weights(Reader *r, const char *dir, const char *weights_file)
                     "model.safetensors.index.json)");
 }
 
+/* The small files are mapped too when hashes are wanted, so that the card tells of them. */
+static Status map_small_files(Reader *r, const char *dir) {
+  static const char *const names[] = {"config.json", "generation_config.json", "tokenizer.json",
+                                      "tokenizer_config.json", "chat_template.jinja"};
+  for (size_t i = 0; (r->what & MODEL_HASHES) && i < COUNT(names); i++) {
+    const char *path = reader_path(r, dir, names[i]);
+    MappedFile f;
+    if (file_exists(path)) TRY(reader_map(r, path, &f));
+  }
+  return OK;
+}
+
 Status hf_open(Reader *r, const char *dir, const char *weights_file) {
   Model *m = r->m;
   m->format = FORMAT_HF;
@@ -180,5 +192,6 @@ Status hf_open(Reader *r, const char *dir, const char *weights_file) {
     TRY(hf_tokenizer_read(r, dir));
     TRY(hf_chat_read(r, dir));
   }
+  TRY(map_small_files(r, dir));
   return card_read(r, NULL, NULL);
 }

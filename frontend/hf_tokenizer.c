@@ -251,10 +251,18 @@ static int64_t find_id(const Tok *k, const char *text) {
   return -1;
 }
 
-static int64_t config_id(const Tok *k, const json_t *config, const char *key) {
+static int64_t config_id(const Tok *k, const json_t *config, const char *key, const char *absent) {
   const json_t *v = json_object_get(config, key);
+  if (!v) return find_id(k, absent);
   if (json_is_object(v)) v = json_object_get(v, "content");
   return find_id(k, json_string_value(v));
+}
+
+/* The class that Transformers would take: the named one, else that of the model's type. */
+static const char *class_name(const Tok *k, const json_t *config) {
+  const char *name = json_string_value(json_object_get(config, "tokenizer_class"));
+  const char *arch = k->r->m->arch;
+  return name || !arch || strcmp(arch, "llama") != 0 ? name : "LlamaTokenizer";
 }
 
 /* The fast classes that set the post-processor anew; their defaults of add_bos_token differ. */
@@ -310,11 +318,13 @@ static Status read_config(Tok *k, const char *dir) {
   TokenizerSpec *t = k->t;
   if (s == OK) {
     bool add_bos = false;
-    t->bos_id = config_id(k, o, "bos_token");
-    t->eos_id = config_id(k, o, "eos_token");
-    t->pad_id = config_id(k, o, "pad_token");
+    const char *name = class_name(k, o);
+    bool llama = name && strncmp(name, "LlamaTokenizer", 14) == 0; /* has default tokens */
+    t->bos_id = config_id(k, o, "bos_token", llama ? "<s>" : NULL);
+    t->eos_id = config_id(k, o, "eos_token", llama ? "</s>" : NULL);
+    t->pad_id = config_id(k, o, "pad_token", NULL);
     t->clean_up_spaces |= member_flag(o, "clean_up_tokenization_spaces");
-    if (sets_post_processor(json_string_value(json_object_get(o, "tokenizer_class")), &add_bos))
+    if (sets_post_processor(name, &add_bos))
       make_template(k, flag_or(o, "add_bos_token", add_bos), member_flag(o, "add_eos_token"));
   }
   json_decref(o);

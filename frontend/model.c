@@ -5,6 +5,7 @@
  */
 #include "frontend/readers.h"
 
+#include <dirent.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -70,13 +71,37 @@ static Status open_file(Reader *r, const char *path) {
   return hf_open(r, dir, path);
 }
 
+/* The one .gguf of a folder that is no Hugging Face folder; NULL when there is none or several. */
+static const char *only_gguf(Reader *r, const char *dir) {
+  if (file_exists(reader_path(r, dir, "config.json"))) return NULL;
+  if (file_exists(reader_path(r, dir, "tokenizer.json"))) return NULL;
+  const char *found = NULL;
+  DIR *d = opendir(dir);
+  for (struct dirent *e; d && (e = readdir(d));) {
+    size_t n = strlen(e->d_name);
+    if (n <= 5 || strcmp(e->d_name + n - 5, ".gguf") != 0) continue;
+    if (found) {
+      found = NULL;
+      break;
+    }
+    found = reader_path(r, dir, e->d_name);
+  }
+  if (d) closedir(d);
+  return found;
+}
+
+static Status open_folder(Reader *r, const char *path) {
+  const char *gguf = only_gguf(r, path);
+  return gguf ? open_file(r, gguf) : hf_open(r, path, NULL);
+}
+
 static Status open_path(Reader *r, const char *path) {
   struct stat st;
   if (stat(path, &st) != 0)
     return diag_error(r->d, path,
                       "is not there (expected a Hugging Face folder, a .gguf or a "
                       ".safetensors file)");
-  return S_ISDIR(st.st_mode) ? hf_open(r, path, NULL) : open_file(r, path);
+  return S_ISDIR(st.st_mode) ? open_folder(r, path) : open_file(r, path);
 }
 
 Status model_open(const char *path, unsigned what, Diag *d, Model **out) {

@@ -17,6 +17,9 @@ static const char *const bookkeeping[] = {"architectures",
                                           "initializer_range",
                                           "attention_dropout",
                                           "hidden_dropout",
+                                          "hidden_dropout_prob",
+                                          "attention_probs_dropout_prob",
+                                          "attn_pdrop",
                                           "resid_pdrop",
                                           "embd_pdrop",
                                           "classifier_dropout",
@@ -241,12 +244,18 @@ Status config_str(Config *c, const char *key, const char *absent, const char **o
   return OK;
 }
 
+/* null, false, "", [] and {} switch nothing on. */
+static bool says_nothing(const json_t *v) {
+  return json_is_null(v) || json_is_false(v) || (json_is_string(v) && !json_string_length(v)) ||
+         (json_is_array(v) && !json_array_size(v)) || (json_is_object(v) && !json_object_size(v));
+}
+
 Status config_finish(Config *c) {
   Status s = OK;
   const char *key;
   json_t *v;
   json_object_foreach(c->object, key, v) {
-    if (json_is_null(v) || json_is_false(v) || key[0] == '_' || was_asked(c, key)) continue;
+    if (says_nothing(v) || key[0] == '_' || was_asked(c, key)) continue;
     const char *near = nearest_name(key, c->asked, c->nasked);
     s = near ? config_error(c, key, "is unknown and might change the result; did you mean \"%s\"?",
                             near)

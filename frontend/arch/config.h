@@ -43,7 +43,8 @@ Status config_bool(Config *c, const char *key, bool absent, bool *out);
 Status config_str(Config *c, const char *key, const char *absent, const char **out);
 /* Keys that cannot change the result. */
 void config_ignore(Config *c, const char *const *keys, size_t n);
-/* An error for each key that nobody asked for and whose value is neither null nor false. */
+/* An error for each key that nobody asked for and whose value says something (is not null, false or
+ * empty). */
 Status config_finish(Config *c);
 /* An error about one key: `config.json: rope_scaling.factor: ...`. */
 Status config_error(Config *c, const char *key, const char *fmt, ...) PRINTF_LIKE(3, 4);

@@ -27,14 +27,16 @@ static const ConfigKey keys[] = {
     {"rope_scaling.rope_type", "rope.scaling.type"},
     {"rope_scaling.finetuned", "rope.scaling.finetuned"},
     {"rope_scaling.original_max_position_embeddings", "rope.scaling.original_context_length"},
+    {"rope_scaling.attn_factor", "rope.scaling.attn_factor"},
     {"rope_scaling.beta_fast", "rope.scaling.yarn_beta_fast"},
     {"rope_scaling.beta_slow", "rope.scaling.yarn_beta_slow"},
     {"tensor_data_layout", "tensor_data_layout"},
 };
 
-/* pretraining_tp splits products for training and changes no result beyond rounding. */
+/* pretraining_tp splits products for training and changes no result beyond rounding; the others are
+ * in real files and not read by Transformers. */
 static const char *const irrelevant[] = {"pretraining_tp", "rope_interleaved", "is_llama_config",
-                                         "tensor_data_layout"};
+                                         "max_sequence_length", "tensor_data_layout"};
 
 #define LAYER_HF "model.layers.%d."
 #define LAYER_GGUF "blk.%d."

@@ -129,6 +129,13 @@ static bool is(const Scaling *s, const char *type) {
   return strcmp(s->type, type) == 0;
 }
 
+/* A GGUF's factor on top of yarn's own; 1 in files made from Transformers. */
+static Status check_attn_factor(Config *c) {
+  double factor;
+  TRY(config_f64(c, "attn_factor", 1, &factor));
+  return factor == 1 ? OK : config_error(c, "attn_factor", "is %g (expected 1)", factor);
+}
+
 static Status read_scaling(Config *c, bool gguf, int64_t max_positions, double *base, Scaling *s) {
   static const char *const ignored[] = {"type", "rope_type", "finetuned"};
   static const char *const unread[] = {"original_max_position_embeddings"};
@@ -137,6 +144,7 @@ static Status read_scaling(Config *c, bool gguf, int64_t max_positions, double *
   TRY(config_str(c, "type", NULL, &s->type)); /* Transformers lets the old key win */
   if (!s->type) TRY(config_str(c, "rope_type", NULL, &s->type));
   if (!s->type && gguf) s->type = "linear";
+  if (gguf) TRY(check_attn_factor(c));
   if (!s->type)
     return config_error(c, "rope_type",
                         "is missing (expected default, linear, dynamic, yarn or "
