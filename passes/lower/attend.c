@@ -1,7 +1,8 @@
 /* Class attend: attention by online softmax (Milakov and Gimelshein 2018; Dao et al. 2022), over a
  * KV cache or over tensors; no S x (P + S) buffer.
  *
- *   par p in heads * query grains:  for tiles of query_tile queries of the grain:
+ *   par p in heads * query grains:  for tiles of query_tile queries of the grain
+ *   (one token: par p in groups of heads over one key head, a tile being some of the group):
  *     m = -big, l = 0, o = 0 (local)
  *     for kb in first..last visible key step 64 carry m, l:   // blocks at absolute positions
  *       s[64] = scale * q . k  (16 keys a vector; one chain over d a vector), cap, hide
@@ -33,8 +34,10 @@ typedef struct Attend {
   KVal queries, keys, past;
   uint32_t tile;
   KVal o, p; /* locals: [tile][vdim padded], [tile][64] */
-  /* of the tile being computed */
-  KVal head, kv_head, token[MAX_TILE], position[MAX_TILE]; /* position: v16i32 splat */
+  /* of the tile being computed: query i is of head[i] and token[i], at position[i] (v16i32 splat)
+   */
+  uint32_t tokens; /* consecutive ones from the tile's first */
+  KVal kv_head, head[MAX_TILE], token[MAX_TILE], position[MAX_TILE];
 } Attend;
 
 static int64_t padded(int64_t n) {
@@ -90,7 +93,7 @@ static KVal load_value(Attend *a, KVal key, int64_t vec) {
 /* Element d of query i of the tile, splat. */
 static KVal load_query(Attend *a, uint32_t i, KVal d, int64_t d_off) {
   KBuilder *b = &a->d.b;
-  KAddr at = k_at(k_at(k_addr(a->qb), a->token[i], stride_of(a, &a->q, 0)), a->head,
+  KAddr at = k_at(k_at(k_addr(a->qb), a->token[i], stride_of(a, &a->q, 0)), a->head[i],
                   stride_of(a, &a->q, 1));
   KType t = {(uint8_t)kscalar_of(a->q.dtype), 1};
   return k_splat(b, k_cvt(b, k_load(b, t, k_off(k_at(at, d, 1), d_off)), K_f32));
@@ -215,7 +218,7 @@ static void store_query(Attend *a, uint32_t i, KVal l) {
   KVal inverse = k_op2(b, KOP_div, k_f32(b, 1, 1), sum);
   inverse = k_splat(b, k_select(b, k_op2(b, KOP_gt, sum, zero), inverse, zero));
   KScalar s = kscalar_of(a->y.dtype);
-  KAddr row = k_at(k_at(k_addr(a->yb), a->token[i], stride_of(a, &a->y, 0)), a->head,
+  KAddr row = k_at(k_at(k_addr(a->yb), a->token[i], stride_of(a, &a->y, 0)), a->head[i],
                    stride_of(a, &a->y, 1));
   for (int64_t v = 0; 16 * v < a->vdim; v++) {
     KVal o = k_load(b, KT(f32, 16), k_off(k_addr(a->o), i * padded(a->vdim) + 16 * v));
@@ -235,7 +238,7 @@ static void key_range(Attend *a, KVal first, KVal *lo, KVal *hi) {
   *lo = k_i64(b, 0);
   *hi = a->keys;
   if (a->attrs->causal) {
-    KVal end = k_op2(b, KOP_min, add64(b, first, a->tile), a->queries);
+    KVal end = k_op2(b, KOP_min, add64(b, first, a->tokens), a->queries);
     *hi = k_op2(b, KOP_add, a->past, end);
   }
   if (a->attrs->window > 0) {
@@ -244,14 +247,24 @@ static void key_range(Attend *a, KVal first, KVal *lo, KVal *hi) {
   }
 }
 
-static void tile_of_queries(Attend *a, KVal first) {
+/* The tile's queries: `tokens` of one head from `first` on (the last repeated beyond the end), or
+ * one token's heads from `head` on. */
+static void name_queries(Attend *a, KVal first, KVal head) {
   KBuilder *b = &a->d.b;
-  KVal last = add64(b, a->queries, -1), zero = k_f32(b, 16, 0), lo, hi;
+  KVal last = add64(b, a->queries, -1);
   for (uint32_t i = 0; i < a->tile; i++) {
-    a->token[i] = a->tile == 1 ? first : k_op2(b, KOP_min, add64(b, first, i), last);
+    bool same = a->tokens == 1;
+    a->head[i] = same ? add64(b, head, i) : head;
+    a->token[i] = same ? first : k_op2(b, KOP_min, add64(b, first, i), last);
     KVal position = k_op2(b, KOP_add, a->past, a->token[i]);
     a->position[i] = k_splat(b, k_cvt(b, position, K_i32));
   }
+}
+
+static void tile_of_queries(Attend *a, KVal first, KVal head) {
+  KBuilder *b = &a->d.b;
+  KVal zero = k_f32(b, 16, 0), lo, hi;
+  name_queries(a, first, head);
   for (int64_t i = 0; i < a->tile * padded(a->vdim); i += 16)
     k_store(b, zero, k_off(k_addr(a->o), i));
   key_range(a, first, &lo, &hi);
@@ -334,6 +347,63 @@ static void declare(Attend *a, DimId queries) {
   a->p = k_local(b, "p", K_f32, (int64_t)a->tile * KEY_BLOCK);
 }
 
+/* Heads of one group that one token's par iteration takes together, so that a block of keys is
+ * loaded and widened once for all: by shape alone, and leaving work for two threads. */
+static int64_t head_grain(int64_t heads, int64_t group) {
+  for (int64_t n = MAX_TILE; n > 1; n--)
+    if (group % n == 0 && heads / n >= 2) return n;
+  return 1;
+}
+
+/* par over groups of heads, for the only token. */
+static void one_token(Attend *a, int64_t grain) {
+  Draft *d = &a->d;
+  KBuilder *b = &d->b;
+  d->extent = dim_const(d->l->m->dims, a->heads / grain);
+  KVal p = k_par(b, "p", draft_dim(d, d->extent));
+  KVal head = k_op2(b, KOP_mul, p, k_i64(b, grain));
+  a->kv_head = k_op2(b, KOP_div, head, k_i64(b, a->heads / a->kv_heads));
+  a->tokens = 1;
+  uint32_t most = a->tile;
+  for (int64_t h = 0; h < grain; h += most) {
+    a->tile = grain - h < most ? (uint32_t)(grain - h) : most;
+    tile_of_queries(a, k_i64(b, 0), add64(b, head, h));
+  }
+  k_par_end(b);
+}
+
+/* par over heads and grains of tokens. */
+static void many_tokens(Attend *a, DimId queries) {
+  Draft *d = &a->d;
+  Dims *dims = d->l->m->dims;
+  KBuilder *b = &d->b;
+  DimId grains = dim_op(dims, DIM_CEILDIV, queries, dim_const(dims, QUERY_GRAIN));
+  d->extent = dim_mul(d->l, dim_const(dims, a->heads), grains);
+  KVal n = draft_dim(d, grains);
+  KVal p = k_par(b, "p", draft_dim(d, d->extent));
+  KVal head = k_op2(b, KOP_div, p, n);
+  a->kv_head = k_op2(b, KOP_div, head, k_i64(b, a->heads / a->kv_heads));
+  a->tokens = a->tile;
+  KVal lo = k_op2(b, KOP_mul, k_op2(b, KOP_rem, p, n), k_i64(b, QUERY_GRAIN));
+  KVal hi = k_op2(b, KOP_min, add64(b, lo, QUERY_GRAIN), a->queries);
+  KVal first = k_for(b, "q", lo, hi, a->tile, 0, NULL);
+  tile_of_queries(a, first, head);
+  k_for_end(b, NULL);
+  k_par_end(b);
+}
+
+static void count_work(Attend *a, DimId queries) {
+  Draft *d = &a->d;
+  Lower *l = d->l;
+  Dims *dims = l->m->dims;
+  DimId keys = a->cached && past_dim(l) ? dim_op(dims, DIM_ADD, past_dim(l), queries) : queries;
+  d->flops =
+      dim_mul(l, dim_mul(l, queries, keys), dim_const(dims, 2 * a->heads * (a->dim + a->vdim)));
+  if (!a->cached) return;
+  int64_t key = a->kv_heads * (a->dim + a->cache.padded) * (int64_t)kscalar_size(a->cache.type);
+  draft_traffic(d, dim_mul(l, keys, dim_const(dims, key)));
+}
+
 Status lower_attend(Lower *l, const Op *op) {
   Attend a;
   memset(&a, 0, sizeof a);
@@ -341,37 +411,19 @@ Status lower_attend(Lower *l, const Op *op) {
   a.attrs = &op->attrs.attention;
   find_operands(&a, l);
   DimId queries = graph_value(l->g, op->in[0])->type.dim[0];
-  int64_t most = dim_get(l->m->dims, queries)->hi;
+  bool one = dim_literal(l, queries) == 1;
+  int64_t grain = head_grain(a.heads, a.heads / a.kv_heads);
   a.tile = l->target->query_tile < MAX_TILE ? l->target->query_tile : MAX_TILE;
-  if (a.tile < 1 || most == 1) a.tile = 1;
-  while (QUERY_GRAIN % a.tile) a.tile--;
-  Draft *d = &a.d;
-  draft_begin(d, l, KC_attend, "attend");
-  KBuilder *b = &d->b;
+  if (a.tile < 1) a.tile = 1;
+  if (one && a.tile > grain) a.tile = (uint32_t)grain;
+  while (!one && QUERY_GRAIN % a.tile) a.tile--;
+  draft_begin(&a.d, l, KC_attend, "attend");
   declare(&a, queries);
-  Dims *dims = l->m->dims;
-  DimId grains = dim_op(dims, DIM_CEILDIV, queries, dim_const(dims, QUERY_GRAIN));
-  d->extent = dim_mul(l, dim_const(dims, a.heads), grains);
-  DimId keys = a.cached && past_dim(l) ? dim_op(dims, DIM_ADD, past_dim(l), queries) : queries;
-  d->flops = dim_mul(l, dim_mul(l, queries, keys), dim_const(dims, 2 * a.heads * (a.dim + a.vdim)));
-  if (a.cached) {
-    int64_t key = a.kv_heads * (a.dim + a.cache.padded) * (int64_t)kscalar_size(a.cache.type);
-    draft_traffic(d, dim_mul(l, keys, dim_const(dims, key)));
-  }
-  KVal n = draft_dim(d, grains);
-  KVal p = k_par(b, "p", draft_dim(d, d->extent));
-  a.head = k_op2(b, KOP_div, p, n);
-  a.kv_head = k_op2(b, KOP_div, a.head, k_i64(b, a.heads / a.kv_heads));
-  if (most == 1) {
-    tile_of_queries(&a, k_i64(b, 0));
-  } else {
-    KVal lo = k_op2(b, KOP_mul, k_op2(b, KOP_rem, p, n), k_i64(b, QUERY_GRAIN));
-    KVal hi = k_op2(b, KOP_min, add64(b, lo, QUERY_GRAIN), a.queries);
-    KVal first = k_for(b, "q", lo, hi, a.tile, 0, NULL);
-    tile_of_queries(&a, first);
-    k_for_end(b, NULL);
-  }
-  k_par_end(b);
-  draft_end(d);
+  count_work(&a, queries);
+  if (one)
+    one_token(&a, grain);
+  else
+    many_tokens(&a, queries);
+  draft_end(&a.d);
   return OK;
 }
