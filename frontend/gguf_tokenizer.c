@@ -1,9 +1,9 @@
 /* tokenizer.ggml.* of a GGUF to TokenizerSpec, chat template and tokens that end a generation.
  *
- * Kinds: gpt2 (byte-level BPE), llama (SentencePiece BPE), bert (WordPiece), t5 (Unigram). GGUF
- * loses facts: flags of added tokens (here: never stripped, matched before normalising), normalizer
- * and pattern (gguf_pre.c), "##" of WordPiece (pieces of word starts carry U+2581 instead). Texts
- * of tokens are views into the mapped file.
+ * Kinds: gpt2 (byte-level BPE), llama and gemma4 (SentencePiece BPE), bert (WordPiece), t5
+ * (Unigram). GGUF loses facts: flags of added tokens (here: never stripped, matched before
+ * normalising), normalizer and pattern (gguf_pre.c), "##" of WordPiece (pieces of word starts carry
+ * U+2581 instead). Texts of tokens are views into the mapped file.
  */
 #include "frontend/gguf.h"
 #include "frontend/gguf_pre.h"
@@ -123,16 +123,16 @@ static Status read_bpe(const Gguf *g) {
   return gguf_bool(g, KEY "add_eos_token", false, &t->add_eos);
 }
 
-/* SentencePiece BPE has scores in place of merges. */
-static Status read_sentencepiece(const Gguf *g) {
+/* SentencePiece BPE has scores in place of merges; Gemma 4 has the merges. */
+static Status read_sentencepiece(const Gguf *g, bool merges) {
   TokenizerSpec *t = spec(g);
   Arena *a = g->r->m->arena;
   StepList l = {0};
   bool prefix;
   t->model = TOK_BPE;
   t->byte_fallback = t->fuse_unk = true;
-  TRY(read_scores(g));
-  TRY(gguf_bool(g, KEY "add_space_prefix", true, &prefix));
+  TRY(merges ? read_merges(g) : read_scores(g));
+  TRY(gguf_bool(g, KEY "add_space_prefix", !merges, &prefix));
   TRY(gguf_bool(g, KEY "add_bos_token", true, &t->add_bos));
   TRY(gguf_bool(g, KEY "add_eos_token", false, &t->add_eos));
   if (prefix) step_add(&l, STEP_PREPEND)->content = text_bytes(LOWER_BLOCK);
@@ -272,11 +272,13 @@ static Status read_chat(const Gguf *g) {
 
 static Status read_kind(const Gguf *g, const char *model) {
   if (strcmp(model, "gpt2") == 0) return read_bpe(g);
-  if (strcmp(model, "llama") == 0) return read_sentencepiece(g);
+  if (strcmp(model, "llama") == 0) return read_sentencepiece(g, false);
+  if (strcmp(model, "gemma4") == 0) return read_sentencepiece(g, true);
   if (strcmp(model, "bert") == 0) return read_wordpiece(g);
   if (strcmp(model, "t5") == 0) return read_unigram(g);
   return diag_error(g->r->d, g->f->path,
-                    "key " KEY "model: is \"%s\" (expected gpt2, llama, bert or t5)", model);
+                    "key " KEY "model: is \"%s\" (expected gpt2, llama, gemma4, bert or t5)",
+                    model);
 }
 
 Status gguf_text_read(const Gguf *g) {

@@ -158,6 +158,14 @@ static Status read_weights(Reader *r, const char *dir, const char *weights_file)
                     "model.safetensors.index.json)");
 }
 
+/* Without generation settings the tokenizer's end of sequence ends a generation. */
+static void default_eos(Model *m) {
+  GenerationDefaults *g = &m->generation;
+  if (g->neos || m->tokenizer.eos_id < 0) return;
+  g->eos_ids = ARENA_NEW(m->arena, int64_t);
+  g->eos_ids[g->neos++] = m->tokenizer.eos_id;
+}
+
 /* The small files are mapped too when hashes are wanted, so that the card tells of them. */
 static Status map_small_files(Reader *r, const char *dir) {
   static const char *const names[] = {"config.json", "generation_config.json", "tokenizer.json",
@@ -180,8 +188,7 @@ Status hf_open(Reader *r, const char *dir, const char *weights_file) {
                       "has no config.json (expected the folder of a Transformers model%s)",
                       weights_file ? ": a .safetensors file needs the config.json beside it" : "");
   if (file_exists(config)) {
-    Status s = read_config(r, config);
-    if (s != OK) return s;
+    TRY(read_config(r, config));
   }
   if (weights) {
     TRY(read_weights(r, dir, weights_file));
@@ -191,6 +198,7 @@ Status hf_open(Reader *r, const char *dir, const char *weights_file) {
   if (r->what & MODEL_TEXT) {
     TRY(hf_tokenizer_read(r, dir));
     TRY(hf_chat_read(r, dir));
+    default_eos(m);
   }
   TRY(map_small_files(r, dir));
   return card_read(r, NULL, NULL);

@@ -13,7 +13,8 @@ enum {
   MAX_TOKENIZER = 96 << 20,
   MAX_TOKENIZER_CONFIG = 32 << 20,
   MAX_ID = 1 << 22,
-  SPARE_IDS = 1 << 16 /* ids may leave so many holes beyond twice the number of tokens */
+  MAX_ADDED = 1 << 16, /* they are compared pair by pair */
+  SPARE_IDS = 1 << 16  /* ids may leave so many holes beyond twice the number of tokens */
 };
 
 typedef struct Tok {
@@ -210,6 +211,7 @@ static Status add_token(Tok *k, const json_t *o, int64_t id) {
     *b = a;
     return OK;
   }
+  if (k->t->nadded == MAX_ADDED) return fail(k, "has more than 65536 added tokens");
   *VEC_PUSH(k->added, k->t->nadded, k->cadded) = a;
   return OK;
 }

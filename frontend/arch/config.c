@@ -251,17 +251,19 @@ static bool says_nothing(const json_t *v) {
 }
 
 Status config_finish(Config *c) {
-  Status s = OK;
+  enum { ENOUGH = 5 }; /* errors of one kind */
+  unsigned unknown = 0;
   const char *key;
   json_t *v;
   json_object_foreach(c->object, key, v) {
+    if (unknown == ENOUGH) break;
     if (says_nothing(v) || key[0] == '_' || was_asked(c, key)) continue;
     const char *near = nearest_name(key, c->asked, c->nasked);
-    s = near ? config_error(c, key, "is unknown and might change the result; did you mean \"%s\"?",
-                            near)
-             : config_error(c, key,
-                            "is unknown and might change the result; remove it if it "
-                            "does not");
+    unknown++;
+    if (near)
+      config_error(c, key, "is unknown and might change the result; did you mean \"%s\"?", near);
+    else
+      config_error(c, key, "is unknown and might change the result; remove it if it does not");
   }
-  return s;
+  return unknown ? FAIL : OK;
 }
