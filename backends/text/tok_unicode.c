@@ -251,10 +251,10 @@ static bool script(const Unicode *u, const char *name, size_t n, CpSet *out) {
   char pattern[64];
   int error;
   PCRE2_SIZE where_at;
-  if (n > 32) return false;
+  if (n > 32 || same_name(name, n, "common") || same_name(name, n, "inherited")) return false;
   for (size_t i = 0; i < n; i++)
     if (!((name[i] | 32) >= 'a' && (name[i] | 32) <= 'z') && name[i] != '_') return false;
-  int len = snprintf(pattern, sizeof pattern, "\\p{%.*s}+", (int)n, name);
+  int len = snprintf(pattern, sizeof pattern, "\\p{sc:%.*s}+", (int)n, name);
   pcre2_code *code =
       pcre2_compile((PCRE2_SPTR)pattern, (PCRE2_SIZE)len, PCRE2_UTF, &error, &where_at, NULL);
   if (!code) return false;
