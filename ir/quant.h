@@ -13,7 +13,8 @@
  *                k = 16 + 4j + b.
  *   5-bit codes: as 4-bit, then one vector of 32-bit words: bit (8b + j) of lane r is bit 4 of the
  *                code of k = 4j + b, j = 0..7.
- * Codes are unsigned; the weight is scale * (code - zero) + min.
+ * Codes are unsigned; the weight is scale * (code - zero) + min. Formats with blocks of 256 have
+ * packed blocks of 256: eight such sets of codes, then the scales of all (ir/quant/super.h).
  */
 #ifndef INGOT_IR_QUANT_H
 #define INGOT_IR_QUANT_H
@@ -25,15 +26,16 @@ typedef struct QuantInts {
   KVal code[8];   /* v16i32: byte b of lane r is the unsigned code of row r at k = 4j + b */
   int bits;       /* bits of a code that may be set, for dot4 */
   int zero;       /* subtracted from every code (0 when `min` is there) */
-  KVal scale;     /* v16f32 */
-  KVal min;       /* v16f32, or 0 when the format has none */
+  int parts;      /* equal parts of the block with a scale each: 1, or 2 (k 0..15 and 16..31) */
+  KVal scale[2];  /* v16f32 */
+  KVal min[2];    /* v16f32, or 0 when the format has none */
 } QuantInts;
 
 typedef struct QuantDef {
   const char *name;
   int ggml_type;
   uint32_t block, block_bytes;    /* as stored in files */
-  uint32_t packed_block;          /* elements along K of one packed block: 1 or 32 */
+  uint32_t packed_block;          /* elements along K of one packed block: 1, 32 or 256 */
   uint32_t packed_bytes;          /* bytes of one packed block of 16 rows */
   /* n elements, a multiple of `block`; x may be unaligned bytes of a mapped file. */
   void (*decode)(const void *blocks, float *x, size_t n);
@@ -41,9 +43,12 @@ typedef struct QuantDef {
   /* One packed block: rows[r] points at the file blocks that cover it (NULL: a row of padding,
    * which must come out as exact zeros). */
   void (*pack)(const void *const rows[16], void *out);
-  /* Kernel level. `a` is the address (u8 buffer) of a packed block. */
-  void (*unpack_ints)(KBuilder *b, KAddr a, QuantInts *out);        /* integer formats, else NULL */
-  void (*unpack_floats)(KBuilder *b, KAddr a, KVal *out); /* packed_block values, v16f32 */
+  /* Kernel level. `a` is the address (u8 buffer) of a packed block; `sub` (scalar i64) is which of
+   * its blocks of 32 is wanted: 0 where there is one. What does not depend on `sub` may be emitted
+   * all the same: a backend hoists it out of the loop over `sub`. */
+  void (*unpack_ints)(KBuilder *b, KAddr a, KVal sub, QuantInts *out); /* of integers, else NULL */
+  /* min(packed_block, 32) values, v16f32. */
+  void (*unpack_floats)(KBuilder *b, KAddr a, KVal sub, KVal *out);
   /* Element k (scalar i64, within the packed block) of row `lane` (scalar i64), as f32 scalar. */
   KVal (*unpack_one)(KBuilder *b, KAddr a, KVal lane, KVal k);
 } QuantDef;
@@ -55,5 +60,9 @@ bool quant_size(Storage s, uint32_t *block, uint32_t *block_bytes);
 Storage quant_from_ggml(uint32_t ggml_type); /* Q_plain when unknown */
 /* Bytes of a packed matrix of rows x cols (padded to 16 rows and whole blocks). */
 uint64_t quant_packed_size(const QuantDef *q, int64_t rows, int64_t cols);
+/* Blocks of 32 in a packed block: 1 or 8. */
+static inline int64_t quant_subs(const QuantDef *q) {
+  return q->packed_block > 32 ? q->packed_block / 32 : 1;
+}
 
 #endif

@@ -68,8 +68,8 @@ void floats_of_ints(KBuilder *b, const QuantInts *ints, KVal *out) {
       if (i < 3) code = k_op2(b, KOP_and, code, low);
       if (zero) code = k_op2(b, KOP_sub, code, zero);
       KVal f = k_cvt(b, code, K_f32);
-      out[4 * j + i] =
-          ints->min ? k_fma(b, ints->scale, f, ints->min) : k_op2(b, KOP_mul, ints->scale, f);
+      KVal scale = ints->scale[j * ints->parts / 8], min = ints->min[j * ints->parts / 8];
+      out[4 * j + i] = min ? k_fma(b, scale, f, min) : k_op2(b, KOP_mul, scale, f);
     }
   }
 }

@@ -55,15 +55,18 @@ static void pack2(const void *const rows[16], void *out) {
   }
 }
 
-static void f32_unpack(KBuilder *b, KAddr a, KVal *out) {
+static void f32_unpack(KBuilder *b, KAddr a, KVal sub, KVal *out) {
+  (void)sub;
   out[0] = k_load(b, KT(f32, 16), a);
 }
 
-static void f16_unpack(KBuilder *b, KAddr a, KVal *out) {
+static void f16_unpack(KBuilder *b, KAddr a, KVal sub, KVal *out) {
+  (void)sub;
   out[0] = unpack_f16x16(b, a, 0);
 }
 
-static void bf16_unpack(KBuilder *b, KAddr a, KVal *out) {
+static void bf16_unpack(KBuilder *b, KAddr a, KVal sub, KVal *out) {
+  (void)sub;
   out[0] = k_cvt(b, k_load(b, KT(bf16, 16), a), K_f32);
 }
 

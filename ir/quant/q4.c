@@ -92,28 +92,30 @@ static void q4_1_pack(const void *const rows[16], void *out) {
   }
 }
 
-static void q4_0_ints(KBuilder *b, KAddr a, QuantInts *out) {
-  *out = (QuantInts){.bits = 4, .zero = 8};
+static void q4_0_ints(KBuilder *b, KAddr a, KVal sub, QuantInts *out) {
+  (void)sub;
+  *out = (QuantInts){.bits = 4, .parts = 1, .zero = 8};
   unpack_nibbles(b, a, out->code);
-  out->scale = unpack_f16x16(b, a, Q4_SCALES);
+  out->scale[0] = unpack_f16x16(b, a, Q4_SCALES);
 }
 
-static void q4_1_ints(KBuilder *b, KAddr a, QuantInts *out) {
-  *out = (QuantInts){.bits = 4};
+static void q4_1_ints(KBuilder *b, KAddr a, KVal sub, QuantInts *out) {
+  (void)sub;
+  *out = (QuantInts){.bits = 4, .parts = 1};
   unpack_nibbles(b, a, out->code);
-  out->scale = unpack_f16x16(b, a, Q4_SCALES);
-  out->min = unpack_f16x16(b, a, Q4_MINIMA);
+  out->scale[0] = unpack_f16x16(b, a, Q4_SCALES);
+  out->min[0] = unpack_f16x16(b, a, Q4_MINIMA);
 }
 
-static void q4_0_floats(KBuilder *b, KAddr a, KVal *out) {
+static void q4_0_floats(KBuilder *b, KAddr a, KVal sub, KVal *out) {
   QuantInts ints;
-  q4_0_ints(b, a, &ints);
+  q4_0_ints(b, a, sub, &ints);
   floats_of_ints(b, &ints, out);
 }
 
-static void q4_1_floats(KBuilder *b, KAddr a, KVal *out) {
+static void q4_1_floats(KBuilder *b, KAddr a, KVal sub, KVal *out) {
   QuantInts ints;
-  q4_1_ints(b, a, &ints);
+  q4_1_ints(b, a, sub, &ints);
   floats_of_ints(b, &ints, out);
 }
 

@@ -118,28 +118,30 @@ static void unpack_codes(KBuilder *b, KAddr a, KVal *code) {
   }
 }
 
-static void q5_0_ints(KBuilder *b, KAddr a, QuantInts *out) {
-  *out = (QuantInts){.bits = 5, .zero = 16};
+static void q5_0_ints(KBuilder *b, KAddr a, KVal sub, QuantInts *out) {
+  (void)sub;
+  *out = (QuantInts){.bits = 5, .parts = 1, .zero = 16};
   unpack_codes(b, a, out->code);
-  out->scale = unpack_f16x16(b, a, Q5_SCALES);
+  out->scale[0] = unpack_f16x16(b, a, Q5_SCALES);
 }
 
-static void q5_1_ints(KBuilder *b, KAddr a, QuantInts *out) {
-  *out = (QuantInts){.bits = 5};
+static void q5_1_ints(KBuilder *b, KAddr a, KVal sub, QuantInts *out) {
+  (void)sub;
+  *out = (QuantInts){.bits = 5, .parts = 1};
   unpack_codes(b, a, out->code);
-  out->scale = unpack_f16x16(b, a, Q5_SCALES);
-  out->min = unpack_f16x16(b, a, Q5_MINIMA);
+  out->scale[0] = unpack_f16x16(b, a, Q5_SCALES);
+  out->min[0] = unpack_f16x16(b, a, Q5_MINIMA);
 }
 
-static void q5_0_floats(KBuilder *b, KAddr a, KVal *out) {
+static void q5_0_floats(KBuilder *b, KAddr a, KVal sub, KVal *out) {
   QuantInts ints;
-  q5_0_ints(b, a, &ints);
+  q5_0_ints(b, a, sub, &ints);
   floats_of_ints(b, &ints, out);
 }
 
-static void q5_1_floats(KBuilder *b, KAddr a, KVal *out) {
+static void q5_1_floats(KBuilder *b, KAddr a, KVal sub, KVal *out) {
   QuantInts ints;
-  q5_1_ints(b, a, &ints);
+  q5_1_ints(b, a, sub, &ints);
   floats_of_ints(b, &ints, out);
 }
 

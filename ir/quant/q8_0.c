@@ -41,15 +41,16 @@ static void q8_0_pack(const void *const rows[16], void *out) {
   }
 }
 
-static void q8_0_ints(KBuilder *b, KAddr a, QuantInts *out) {
-  *out = (QuantInts){.bits = 8, .zero = 128};
+static void q8_0_ints(KBuilder *b, KAddr a, KVal sub, QuantInts *out) {
+  (void)sub;
+  *out = (QuantInts){.bits = 8, .parts = 1, .zero = 128};
   for (int j = 0; j < 8; j++) out->code[j] = k_load(b, KT(i32, 16), k_off(a, 64 * j));
-  out->scale = unpack_f16x16(b, a, Q8_SCALES);
+  out->scale[0] = unpack_f16x16(b, a, Q8_SCALES);
 }
 
-static void q8_0_floats(KBuilder *b, KAddr a, KVal *out) {
+static void q8_0_floats(KBuilder *b, KAddr a, KVal sub, KVal *out) {
   QuantInts ints;
-  q8_0_ints(b, a, &ints);
+  q8_0_ints(b, a, sub, &ints);
   floats_of_ints(b, &ints, out);
 }
 

@@ -2,7 +2,8 @@
  *
  * act_i16, a row of K (doc/ir.md, section 1): blocks of 32 along K, each 32 bytes of hi then 32 of
  * lo; then a sum of q for each block (i32); then the row's scale (f32). act_i8: blocks of 32 bytes,
- * sums, one scale for each block. Rows start at multiples of 64 bytes.
+ * sums, one scale for each block. Behind the scales, the sum of the first half of each block (i32),
+ * for weights with a scale for every 16. Rows start at multiples of 64 bytes.
  *
  *   m = max |x|;  inv = 16256 / m;  for each block:
  *     q = rint(x * inv);  lo = ((q + 64) & 127) - 64;  hi = (q - lo) >> 7;  sum = q0 + .. + q31
@@ -18,7 +19,8 @@ ActLayout act_layout(Storage format, int64_t k) {
   a.sums = a.blocks * a.block_bytes;
   a.scales = a.sums + 4 * a.blocks;
   int64_t scales = a.planes2 ? 1 : a.blocks;
-  a.row_bytes = (int64_t)align_up((uint64_t)(a.scales + 4 * scales), ACT_ROW_ALIGN);
+  a.halves = a.scales + 4 * scales;
+  a.row_bytes = (int64_t)align_up((uint64_t)(a.halves + 4 * a.blocks), ACT_ROW_ALIGN);
   return a;
 }
 
@@ -95,6 +97,7 @@ static void quantise_block(Quantise *z, KVal block, int64_t literal, KVal inv) {
   KVal q1 = store_codes(z, k_off(at, 16), x[1], inv);
   KVal sum = k_op1(b, KOP_reduce_add, k_op2(b, KOP_add, q0, q1));
   k_store(b, sum, k_off(k_at(z->row, block, 4), a->sums));
+  k_store(b, k_op1(b, KOP_reduce_add, q0), k_off(k_at(z->row, block, 4), a->halves));
 }
 
 void act_quantise(Draft *d, Storage format, KAddr row, int64_t k, RowFn *x, void *user) {

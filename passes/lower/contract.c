@@ -10,6 +10,10 @@
  *           hi = dot4(code[j], x.hi[b, j], hi);  lo = dot4(code[j], x.lo[b, j], lo)
  *         i = 128 * hi + lo (- zero * sum[b]);      // exact in i32
  *         acc = fma(scale, i, acc);  acc = fma(min, sum[b], acc)
+ *
+ * With a scale for every 16, the block's two halves go through the last three lines one after the
+ * other. Packed blocks of 256 are a loop over their eight blocks, unrolled for one token.
+ *
  *   y = acc * s (+ bias), then the cluster's epilogue, then the stores
  *
  * One token (decode): a par iteration streams `row_groups` groups at once. Many tokens: a par
@@ -25,11 +29,12 @@
 /* ---- one block of integer weights
  * ------------------------------------------------------------------- */
 
-/* The exact sum of code * q over a block for one token, as v16i32. */
-static KVal block_product(Contract *c, const QuantInts *w, KAddr x) {
+/* The exact sum of code * q over part p of a block for one token, as v16i32. */
+static KVal block_product(Contract *c, const QuantInts *w, KAddr x, int p) {
   KBuilder *b = &c->d.b;
   KVal zero = k_int(b, KT(i32, 16), 0), hi = zero, lo = zero;
-  for (int j = 0; j < 8; j++) {
+  int n = 8 / w->parts;
+  for (int j = p * n; j < (p + 1) * n; j++) {
     hi = k_dot4(b, w->code[j], k_splat(b, k_load(b, KT(i32, 1), k_off(x, 4 * j))), hi, w->bits);
     if (c->act.planes2)
       lo = k_dot4(b, w->code[j], k_splat(b, k_load(b, KT(i32, 1), k_off(x, 32 + 4 * j))), lo,
@@ -39,46 +44,77 @@ static KVal block_product(Contract *c, const QuantInts *w, KAddr x) {
   return k_op2(b, KOP_add, k_op2(b, KOP_shl, hi, k_int(b, KT(i32, 16), 7)), lo);
 }
 
+/* The sum of q over part p of a block, as v16i32. */
+static KVal block_sum(Contract *c, const QuantInts *w, KAddr word, int p) {
+  KBuilder *b = &c->d.b;
+  KVal half = 0, sum = 0;
+  if (w->parts > 1) half = k_load(b, KT(i32, 1), k_off(word, c->act.halves));
+  if (!half || p > 0) sum = k_load(b, KT(i32, 1), k_off(word, c->act.sums));
+  return k_splat(b, !half ? sum : p == 0 ? half : k_op2(b, KOP_sub, sum, half));
+}
+
 /* One block of one group for one token: the accumulator's next value. */
 static KVal block_step(Contract *c, const QuantInts *w, KVal block, KVal token, KVal acc) {
   KBuilder *b = &c->d.b;
-  KAddr row = k_at(k_addr(c->x), token, c->act.row_bytes);
-  KVal i = block_product(c, w, k_at(row, block, c->act.block_bytes));
-  KVal sum = 0, scale = 0;
-  if (w->zero || w->min)
-    sum = k_splat(b, k_load(b, KT(i32, 1), k_off(k_at(row, block, 4), c->act.sums)));
-  if (w->zero) i = k_op2(b, KOP_sub, i, k_op2(b, KOP_mul, sum, k_int(b, KT(i32, 16), w->zero)));
-  KVal f = k_cvt(b, i, K_f32);
-  if (!c->act.planes2) {
-    scale = k_splat(b, k_load(b, KT(f32, 1), k_off(k_at(row, block, 4), c->act.scales)));
-    f = k_op2(b, KOP_mul, f, scale);
+  KAddr row = k_at(k_addr(c->x), token, c->act.row_bytes), word = k_at(row, block, 4);
+  for (int p = 0; p < w->parts; p++) {
+    KVal i = block_product(c, w, k_at(row, block, c->act.block_bytes), p);
+    KVal sum = 0, scale = 0;
+    if (w->zero || w->min[p]) sum = block_sum(c, w, word, p);
+    if (w->zero) i = k_op2(b, KOP_sub, i, k_op2(b, KOP_mul, sum, k_int(b, KT(i32, 16), w->zero)));
+    KVal f = k_cvt(b, i, K_f32);
+    if (!c->act.planes2) {
+      scale = k_splat(b, k_load(b, KT(f32, 1), k_off(word, c->act.scales)));
+      f = k_op2(b, KOP_mul, f, scale);
+    }
+    acc = k_fma(b, w->scale[p], f, acc);
+    if (!w->min[p]) continue;
+    KVal s = k_cvt(b, sum, K_f32);
+    acc = k_fma(b, w->min[p], scale ? k_op2(b, KOP_mul, s, scale) : s, acc);
   }
-  acc = k_fma(b, w->scale, f, acc);
-  if (!w->min) return acc;
-  KVal s = k_cvt(b, sum, K_f32);
-  return k_fma(b, w->min, scale ? k_op2(b, KOP_mul, s, scale) : s, acc);
+  return acc;
 }
 
-static void prefetch_block(Contract *c, KAddr block) {
+/* The share of block `sub` of the packed block at `block` that lies prefetch bytes ahead. */
+static void prefetch_block(Contract *c, KAddr block, KVal sub) {
   if (!c->prefetch) return;
-  for (uint32_t at = 0; at < c->quant->packed_bytes; at += 64)
-    k_prefetch(&c->d.b, k_off(block, (int64_t)(c->prefetch + at)));
+  int64_t subs = quant_subs(c->quant), share = c->quant->packed_bytes / subs;
+  KAddr from = subs > 1 ? k_at(block, sub, share) : block;
+  for (int64_t at = 0; at < share; at += 64) k_prefetch(&c->d.b, k_off(from, c->prefetch + at));
+}
+
+/* Block `sub` of packed block `packed` of every group, for every token. */
+static void tile_block(Contract *c, const Tile *t, KVal packed, KVal sub, KVal *acc) {
+  KBuilder *b = &c->d.b;
+  int64_t subs = quant_subs(c->quant);
+  KVal block = packed;
+  if (subs > 1) block = k_op2(b, KOP_add, k_op2(b, KOP_mul, packed, k_i64(b, subs)), sub);
+  for (uint32_t g = 0; g < t->groups; g++) {
+    KAddr at =
+        k_at(k_at(k_addr(c->w), t->group[g], c->group_bytes), packed, c->quant->packed_bytes);
+    QuantInts w;
+    c->quant->unpack_ints(b, at, sub, &w);
+    prefetch_block(c, at, sub);
+    for (uint32_t i = 0; i < t->tokens; i++)
+      acc[g * t->tokens + i] = block_step(c, &w, block, t->token[i], acc[g * t->tokens + i]);
+  }
 }
 
 void contract_int_tile(Contract *c, const Tile *t, KVal *acc) {
   KBuilder *b = &c->d.b;
   uint32_t n = t->groups * t->tokens;
   for (uint32_t i = 0; i < n; i++) acc[i] = k_f32(b, 16, 0);
-  KVal block = k_for(b, "b", k_i64(b, 0), k_i64(b, c->act.blocks), 1, n, acc);
-  for (uint32_t g = 0; g < t->groups; g++) {
-    KAddr at = k_at(k_at(k_addr(c->w), t->group[g], c->group_bytes), block, c->quant->packed_bytes);
-    QuantInts w;
-    c->quant->unpack_ints(b, at, &w);
-    prefetch_block(c, at);
-    for (uint32_t i = 0; i < t->tokens; i++)
-      acc[g * t->tokens + i] = block_step(c, &w, block, t->token[i], acc[g * t->tokens + i]);
+  int64_t subs = quant_subs(c->quant), whole = c->act.blocks / subs, rest = c->act.blocks % subs;
+  if (whole) {
+    KVal packed = k_for(b, "b", k_i64(b, 0), k_i64(b, whole), 1, n, acc);
+    KVal sub = k_i64(b, 0);
+    if (subs > 1) sub = k_for(b, "s", k_i64(b, 0), k_i64(b, subs), 1, n, acc);
+    if (subs > 1 && c->unroll) k_unroll(b);
+    tile_block(c, t, packed, sub, acc);
+    if (subs > 1) k_for_end(b, acc);
+    k_for_end(b, acc);
   }
-  k_for_end(b, acc);
+  for (int64_t i = 0; i < rest; i++) tile_block(c, t, k_i64(b, whole), k_i64(b, i), acc);
   for (uint32_t i = 0; c->act.planes2 && i < n; i++) {
     KAddr row = k_at(k_addr(c->x), t->token[i % t->tokens], c->act.row_bytes);
     KVal s = k_splat(b, k_load(b, KT(f32, 1), k_off(row, c->act.scales)));
@@ -164,6 +200,7 @@ static void one_token(Contract *c) {
   int64_t grain = grain_of(c->part_groups, want > 1 ? want : 1);
   if (flight < 1) flight = 1;
   if (flight > grain) flight = grain;
+  c->unroll = true;
   int64_t extent = (c->part_groups + grain - 1) / grain;
   d->extent = dim_const(d->l->m->dims, extent);
   KVal p = k_par(b, "p", k_i64(b, extent));

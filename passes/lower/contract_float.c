@@ -4,7 +4,7 @@
  * result is (a0 + a2) + (a1 + a3). The four chains hide the latency of fma and are the same
  * whatever the tile:
  *
- *   for k in 0..K step (4 or a packed block):  for each k:  w = unpack(W[group, k])  // 16 rows
+ *   for k in 0..K step (4 or a block of 32):  for each k:  w = unpack(W[group, k])  // 16 rows
  *     for each token:  a[k & 3] = fma(w, splat x[token, k], a[k & 3])
  */
 #include "passes/lower/contract.h"
@@ -24,12 +24,14 @@ static KVal x_at(Contract *c, KVal token, KVal k, int64_t offset) {
 static void float_steps(Contract *c, const Tile *t, KVal k0, int n, KVal *acc) {
   KBuilder *b = &c->d.b;
   uint32_t pb = c->quant->packed_block;
-  KVal block = k_op2(b, KOP_div, k0, k_i64(b, pb));
+  KVal block = k_op2(b, KOP_div, k0, k_i64(b, pb)), sub = k_i64(b, 0);
+  if (quant_subs(c->quant) > 1)
+    sub = k_op2(b, KOP_div, k_op2(b, KOP_rem, k0, k_i64(b, pb)), k_i64(b, 32));
   for (uint32_t g = 0; g < t->groups; g++) {
     KAddr at = k_at(k_at(k_addr(c->w), t->group[g], c->group_bytes), block, c->quant->packed_bytes);
     KVal w[32];
     for (int i = 0; i < n; i += (int)pb)
-      c->quant->unpack_floats(b, k_off(at, (int64_t)i / pb * c->quant->packed_bytes), w + i);
+      c->quant->unpack_floats(b, k_off(at, (int64_t)i / pb * c->quant->packed_bytes), sub, w + i);
     for (int i = 0; i < n; i++) {
       for (uint32_t j = 0; j < t->tokens; j++) {
         KVal *a = &acc[(g * t->tokens + j) * 4 + (uint32_t)i % 4];
@@ -44,7 +46,7 @@ void contract_float_tile(Contract *c, const Tile *t, KVal *out) {
   KVal acc[4 * TILE_GROUPS * TILE_TOKENS];
   uint32_t n = t->groups * t->tokens;
   for (uint32_t i = 0; i < 4 * n; i++) acc[i] = k_f32(b, 16, 0);
-  int64_t step = c->quant->packed_block < 4 ? 4 : c->quant->packed_block;
+  int64_t step = c->quant->packed_block < 4 ? 4 : 32;
   int64_t whole = c->k / step * step;
   if (whole) {
     KVal k = k_for(b, "k", k_i64(b, 0), k_i64(b, whole), step, 4 * n, acc);

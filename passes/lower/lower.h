@@ -176,9 +176,10 @@ bool in_cluster(const Lower *l, ValueId v); /* computed by the current cluster *
 /* ---- activation formats in memory (act.c)
  * --------------------------------------------------------- */
 
-/* One row of K: the planes of every block of 32, then the sums of q (i32, a block), then scales. */
+/* One row of K: the planes of every block of 32, then the sums of q (i32, a block), then scales,
+ * then the sums of q over each block's first half. */
 typedef struct ActLayout {
-  int64_t blocks, block_bytes, sums, scales, row_bytes; /* offsets in bytes */
+  int64_t blocks, block_bytes, sums, scales, halves, row_bytes; /* offsets in bytes */
   bool planes2;
 } ActLayout;
 ActLayout act_layout(Storage format, int64_t k);

@@ -67,9 +67,12 @@ static void unpack(World *w, const KWeight *kw, uint8_t *packed, float *out) {
   KBuilder b = kbuilder(k);
   KVal v[32], in = k_buffer(&b, "w", K_i8), to = k_buffer(&b, "out", K_f32);
   KVal i = k_par(&b, "block", k_i64(&b, blocks));
-  q->unpack_floats(&b, k_at(k_addr(in), i, q->packed_bytes), v);
-  for (uint32_t j = 0; j < q->packed_block; j++)
-    k_store(&b, v[j], k_off(k_at(k_addr(to), i, q->packed_block * 16), j * 16));
+  uint32_t n = q->packed_block < 32 ? q->packed_block : 32;
+  KVal sub = k_for(&b, "sub", k_i64(&b, 0), k_i64(&b, quant_subs(q)), 1, 0, NULL);
+  q->unpack_floats(&b, k_at(k_addr(in), i, q->packed_bytes), sub, v);
+  for (uint32_t j = 0; j < n; j++)
+    k_store(&b, v[j], k_off(k_at(k_at(k_addr(to), i, q->packed_block * 16), sub, 32 * 16), j * 16));
+  k_for_end(&b, NULL);
   k_par_end(&b);
   KBuffer buffers[] = {{packed, kw->bytes},
                        {out, (uint64_t)blocks * q->packed_block * 16 * sizeof *out}};

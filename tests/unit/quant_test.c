@@ -229,9 +229,11 @@ static Kernel *kernel_over(Arena *a, const QuantDef *q, KScalar element, Body *b
 
 static void floats_body(KBuilder *b, const QuantDef *q, KAddr block, KVal out, KVal index) {
   KVal v[QK];
-  q->unpack_floats(b, block, v);
-  for (uint32_t i = 0; i < q->packed_block; i++)
-    k_store(b, v[i], k_off(k_at(k_addr(out), index, q->packed_block * 16), i * 16));
+  KVal sub = k_for(b, "sub", k_i64(b, 0), k_i64(b, quant_subs(q)), 1, 0, NULL);
+  q->unpack_floats(b, block, sub, v);
+  KAddr to = k_at(k_at(k_addr(out), index, q->packed_block * 16), sub, QK * 16);
+  for (uint32_t i = 0; i < q->packed_block && i < QK; i++) k_store(b, v[i], k_off(to, i * 16));
+  k_for_end(b, NULL);
 }
 
 static void one_body(KBuilder *b, const QuantDef *q, KAddr block, KVal out, KVal index) {
@@ -244,14 +246,22 @@ static void one_body(KBuilder *b, const QuantDef *q, KAddr block, KVal out, KVal
   k_for_end(b, NULL);
 }
 
+enum { INTS_WORDS = 12 * 16 };
+
 static void ints_body(KBuilder *b, const QuantDef *q, KAddr block, KVal out, KVal index) {
   QuantInts ints;
-  KAddr to = k_at(k_addr(out), index, 10 * 16);
-  q->unpack_ints(b, block, &ints);
+  int64_t subs = quant_subs(q);
+  KVal sub = k_for(b, "sub", k_i64(b, 0), k_i64(b, subs), 1, 0, NULL);
+  KAddr to = k_at(k_at(k_addr(out), index, subs * INTS_WORDS), sub, INTS_WORDS);
+  q->unpack_ints(b, block, sub, &ints);
   for (int j = 0; j < 8; j++) k_store(b, ints.code[j], k_off(to, 16 * j));
-  k_store(b, k_bits(b, ints.scale, K_i32), k_off(to, 16 * 8));
-  if (ints.min) k_store(b, k_bits(b, ints.min, K_i32), k_off(to, 16 * 9));
-  assert_int_equal(ints.zero != 0, ints.min == 0);
+  for (int p = 0; p < 2; p++) {
+    int of = p < ints.parts ? p : 0;
+    k_store(b, k_bits(b, ints.scale[of], K_i32), k_off(to, 16 * (8 + p)));
+    if (ints.min[of]) k_store(b, k_bits(b, ints.min[of], K_i32), k_off(to, 16 * (10 + p)));
+    assert_int_equal(ints.zero != 0, ints.min[of] == 0);
+  }
+  k_for_end(b, NULL);
 }
 
 static void kernels_give_what_decode_gives(void **state) {
@@ -281,7 +291,7 @@ static void integers_give_what_decode_gives(void **state) {
     int zero, top;
   } CASES[] = {
       {Q_q4_0, 8, 15}, {Q_q4_1, 0, 15}, {Q_q5_0, 16, 31}, {Q_q5_1, 0, 31}, {Q_q8_0, 128, 255}};
-  static int32_t out[COLS / QK * 160];
+  static int32_t out[COLS / QK * INTS_WORDS];
   (void)state;
   for (size_t c = 0; c < COUNT(CASES); c++) {
     Arena *a = arena_new();
@@ -290,11 +300,12 @@ static void integers_give_what_decode_gives(void **state) {
     run(kernel_over(a, quant_def(CASES[c].storage), K_i32, ints_body), &p, out, sizeof out);
     for (int k = 0; k < COLS; k++) {
       for (int r = 0; r < 16; r++) {
-        const int32_t *block = out + k / QK * 160;
+        const int32_t *block = out + k / QK * INTS_WORDS;
+        int part = k % QK / 16;
         int code = block[16 * (k % QK / 4) + r] >> (8 * (k % 4)) & 255;
         float scale, min;
-        memcpy(&scale, &block[16 * 8 + r], 4);
-        memcpy(&min, &block[16 * 9 + r], 4);
+        memcpy(&scale, &block[16 * (8 + part) + r], 4);
+        memcpy(&min, &block[16 * (10 + part) + r], 4);
         assert_true(code <= CASES[c].top);
         assert_true(p.values[r][k] == scale * (float)(code - CASES[c].zero) + min);
       }
