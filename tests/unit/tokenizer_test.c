@@ -219,6 +219,103 @@ static void test_ignore_merges(void **state) {
   free_toy(&y);
 }
 
+/* ---- SentencePiece BPE
+ * --------------------------------------------------------------------------- */
+
+/* Characters and byte tokens; merges follow from the scores. */
+static Toy sentencepiece(void) {
+  static const char *const pieces[] = {
+      "<unk>", "a", "b", "c", "ab", "bc", "abc", "\xe2\x96\x81", "<0xC3>", "<0xA9>", "<0xE2>", "d"};
+  Toy y = {.arena = arena_new(), .diag = diag_new()};
+  TokenizerSpec *s = &y.spec;
+  s->model = TOK_BPE;
+  s->source = "toy.json";
+  s->byte_fallback = s->fuse_unk = true;
+  s->bos_id = s->eos_id = s->pad_id = -1;
+  s->vocab = ARENA_ARRAY(y.arena, TextBytes, COUNT(pieces));
+  s->scores = ARENA_ARRAY(y.arena, float, COUNT(pieces));
+  for (uint32_t i = 0; i < COUNT(pieces); i++) s->vocab[s->nvocab++] = bytes(pieces[i]);
+  s->scores[4] = -2; /* ab */
+  s->scores[5] = -1; /* bc goes first */
+  s->scores[6] = -3; /* abc */
+  s->decoder = ARENA_ARRAY(y.arena, TextStep, 2);
+  s->decoder[s->ndecoder++] = (TextStep){.kind = STEP_REPLACE,
+                                         .pattern = bytes("\xe2\x96\x81"),
+                                         .is_literal = true,
+                                         .content = bytes(" ")};
+  s->decoder[s->ndecoder++] =
+      (TextStep){.kind = STEP_STRIP, .trim_left = true, .content = bytes(" ")};
+  return y;
+}
+
+static void test_merges_of_scores(void **state) {
+  (void)state;
+  Toy y = sentencepiece();
+  open_toy(&y);
+  assert_string_equal(ENCODE(&y, "abc"), "6");
+  assert_string_equal(ENCODE(&y, "ab"), "4");
+  assert_string_equal(ENCODE(&y, "abbc"), "4 5");
+  assert_string_equal(ENCODE(&y, "a\xc3\xa9zzb"), "1 8 9 0 2"); /* bytes, then unknown, fused */
+  free_toy(&y);
+}
+
+static void test_byte_tokens_are_text_when_whole(void **state) {
+  (void)state;
+  static const struct {
+    uint32_t id[6];
+    size_t n;
+    const char *text;
+  } cases[] = {{{7, 6, 7, 8, 9, 1},
+                6,
+                "abc \xc3\xa9"
+                "a"},
+               {{8, 9, 10}, 3, "\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd"},
+               {{10, 1, 8},
+                3,
+                "\xef\xbf\xbd"
+                "a\xef\xbf\xbd"},
+               {{7, 7, 1}, 3, " a"}};
+  Toy y = sentencepiece();
+  open_toy(&y);
+  for (size_t i = 0; i < COUNT(cases); i++) {
+    Out whole = {0}, parts = {0};
+    TokStream *s = tok_stream_new(y.t, false);
+    assert_int_equal(tok_decode(y.t, cases[i].id, cases[i].n, false, &whole), TEXT_OK);
+    for (size_t k = 0; k < cases[i].n; k++)
+      assert_int_equal(tok_stream_put(s, cases[i].id[k], &parts), TEXT_OK);
+    assert_int_equal(tok_stream_end(s, &parts), TEXT_OK);
+    assert_int_equal(whole.size, strlen(cases[i].text));
+    assert_memory_equal(whole.data, cases[i].text, whole.size);
+    assert_int_equal(parts.size, whole.size);
+    assert_memory_equal(parts.data, whole.data, whole.size);
+    tok_stream_free(s);
+    out_free(&whole);
+    out_free(&parts);
+  }
+  free_toy(&y);
+}
+
+static void test_metaspace_schemes(void **state) {
+  (void)state;
+  static const struct {
+    int scheme;
+    const char *ids;
+  } cases[] = {{TOK_META_ALWAYS, "7 1 12 7 2 7 3"},
+               {TOK_META_FIRST, "7 1 12 2 7 3"},
+               {TOK_META_NEVER, "1 12 2 7 3"}};
+  for (size_t i = 0; i < COUNT(cases); i++) {
+    Toy y = sentencepiece();
+    pretokenizer(&y, (TextStep){.kind = STEP_METASPACE,
+                                .content = bytes("\xe2\x96\x81"),
+                                .split = true,
+                                .prepend_scheme = cases[i].scheme});
+    add(&y, (AddedToken){.text = bytes("<x>")});
+    open_toy(&y);
+    assert_string_equal(ENCODE(&y, "a<x>b c"), cases[i].ids);
+    free_toy(&y);
+  }
+}
+
 /* ---- added tokens -------------------------------------------------------------------------- */
 
 static void test_added_tokens(void **state) {
@@ -424,8 +521,8 @@ static void test_vocabularies_that_are_refused(void **state) {
   y.spec.bos_id = 12345;
   refuse(&y, "12345");
   y = toy();
-  pretokenizer(&y, (TextStep){.kind = STEP_METASPACE});
-  refuse(&y, "Metaspace");
+  pretokenizer(&y, (TextStep){.kind = STEP_PRECOMPILED});
+  refuse(&y, "Precompiled");
 }
 
 static void test_blobs_that_are_refused(void **state) {
@@ -575,6 +672,9 @@ int main(void) {
       cmocka_unit_test(test_missing_bytes_vanish),
       cmocka_unit_test(test_unknown_token_for_missing_bytes),
       cmocka_unit_test(test_ignore_merges),
+      cmocka_unit_test(test_merges_of_scores),
+      cmocka_unit_test(test_byte_tokens_are_text_when_whole),
+      cmocka_unit_test(test_metaspace_schemes),
       cmocka_unit_test(test_added_tokens),
       cmocka_unit_test(test_bos_eos_of_gguf),
       cmocka_unit_test(test_broken_input_is_repaired),
