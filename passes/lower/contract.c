@@ -155,6 +155,8 @@ void contract_tile(Contract *c, const Tile *t) {
   BUG_IF(t->groups > TILE_GROUPS || t->tokens > TILE_TOKENS, "tile too large");
   if (c->integer)
     contract_int_tile(c, t, acc);
+  else if (c->by_class)
+    contract_class_tile(c, t, acc);
   else
     contract_float_tile(c, t, acc);
   for (uint32_t set = 0; set * c->parts < t->groups; set++)
@@ -214,16 +216,29 @@ static void one_token(Contract *c) {
   k_par_end(b);
 }
 
+/* A tile's tokens meet column groups lo .. hi of the iteration, `sets` at a time. */
+static void group_loop(Contract *c, Tile *t, KVal first, int64_t lo, int64_t hi, int64_t sets,
+                       bool ragged) {
+  KBuilder *b = &c->d.b;
+  if (lo == hi) return;
+  bool once = hi - lo == sets;
+  KVal g = k_i64(b, lo);
+  if (!once) g = k_for(b, "g", g, k_i64(b, hi), sets, 0, NULL);
+  tile_groups(c, t, k_op2(b, KOP_add, first, g), sets, ragged);
+  contract_tile(c, t);
+  if (!once) k_for_end(b, NULL);
+}
+
 /* Tokens lo .. hi in tiles of `tokens`; each tile meets every column group of the iteration. */
 static void token_loop(Contract *c, KVal first, int64_t grain, KVal lo, KVal hi, uint32_t tokens) {
   KBuilder *b = &c->d.b;
   Tile t = {.tokens = tokens};
+  int64_t sets = c->by_class && c->parts == 1 ? 2 : 1, even = grain / sets * sets;
+  bool ragged = c->part_groups % grain != 0;
   KVal at = k_for(b, "t", lo, hi, tokens, 0, NULL);
   for (uint32_t i = 0; i < tokens; i++) t.token[i] = k_op2(b, KOP_add, at, k_i64(b, i));
-  KVal g = grain > 1 ? k_for(b, "g", k_i64(b, 0), k_i64(b, grain), 1, 0, NULL) : k_i64(b, 0);
-  tile_groups(c, &t, k_op2(b, KOP_add, first, g), 1, c->part_groups % grain != 0);
-  contract_tile(c, &t);
-  if (grain > 1) k_for_end(b, NULL);
+  group_loop(c, &t, first, 0, even, sets, ragged);
+  group_loop(c, &t, first, even, grain, 1, ragged);
   k_for_end(b, NULL);
 }
 
@@ -239,7 +254,9 @@ static void many_tokens(Contract *c, DimId rows) {
   KVal tile = k_i64(b, c->token_tile);
   KVal whole = k_op2(b, KOP_mul, k_op2(b, KOP_div, n, tile), tile);
   c->prefetch = 0;
+  c->by_class = !c->integer && c->quant->packed_block == 1;
   if (c->token_tile > 1) token_loop(c, first, grain, k_i64(b, 0), whole, c->token_tile);
+  c->by_class = false;
   token_loop(c, first, grain, c->token_tile > 1 ? whole : k_i64(b, 0), n, 1);
   k_par_end(b);
 }
@@ -298,6 +315,14 @@ static uint32_t clamped(uint32_t v, uint32_t hi) {
   return v < 1 ? 1 : v > hi ? hi : v;
 }
 
+/* float_tile counts outputs with one accumulator each; unpacked blocks have four
+ * (contract_float.c). */
+static uint32_t tokens_of_tile(const Contract *c) {
+  const LowerTarget *t = c->d.l->target;
+  if (c->integer) return clamped(t->token_tile, TILE_TOKENS);
+  return clamped(c->quant->packed_block == 1 ? t->float_tile : t->float_tile / 4, TILE_TOKENS);
+}
+
 Status lower_contract(Lower *l) {
   const Op *op = graph_get(l->g, l->cluster->anchor);
   const Value *wv = graph_value(l->g, op->in[1]);
@@ -322,7 +347,7 @@ Status lower_contract(Lower *l) {
   if (!c.integer && x.shift) c.x_shift = draft_dim(&c.d, x.shift);
   c.prefetch = l->target->prefetch_bytes;
   c.in_flight = clamped(l->target->row_groups, TILE_GROUPS);
-  c.token_tile = clamped(c.integer ? l->target->token_tile : l->target->float_tile, TILE_TOKENS);
+  c.token_tile = tokens_of_tile(&c);
   DimId rows = rows_of(l, &graph_value(l->g, op->out[0])->type);
   c.d.flops = dim_mul(l, rows, dim_const(l->m->dims, 2 * c.rows * c.k));
   if (dim_literal(l, rows) == 1)

@@ -11,6 +11,7 @@ typedef struct Contract {
   const Op *op;
   const QuantDef *quant;
   bool integer;        /* integer products; else f32 */
+  bool by_class;       /* f32, many tokens: see contract_f32.c */
   int64_t rows, k;     /* of the weight */
   int64_t group_bytes; /* packed bytes of 16 rows */
   KVal w, x, x_shift;  /* buffers; element at which x begins, when only known at run time */
@@ -33,6 +34,9 @@ typedef struct Tile {
 
 void contract_int_tile(Contract *c, const Tile *t, KVal *acc);
 void contract_float_tile(Contract *c, const Tile *t, KVal *acc);
+void contract_class_tile(Contract *c, const Tile *t, KVal *acc);
+/* Element k + offset of a token's row of x, as f32 in all lanes. */
+KVal contract_x(Contract *c, KVal token, KVal k, int64_t offset);
 /* A tile from the sums to the stores. */
 void contract_tile(Contract *c, const Tile *t);
 

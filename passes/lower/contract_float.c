@@ -13,7 +13,7 @@ static KVal joined(KBuilder *b, const KVal *a) {
   return k_op2(b, KOP_add, k_op2(b, KOP_add, a[0], a[2]), k_op2(b, KOP_add, a[1], a[3]));
 }
 
-static KVal x_at(Contract *c, KVal token, KVal k, int64_t offset) {
+KVal contract_x(Contract *c, KVal token, KVal k, int64_t offset) {
   KBuilder *b = &c->d.b;
   KAddr a = k_off(k_at(k_at(k_addr(c->x), token, c->x_stride), k, 1), offset);
   if (c->x_shift) a = k_at(a, c->x_shift, 1);
@@ -35,7 +35,7 @@ static void float_steps(Contract *c, const Tile *t, KVal k0, int n, KVal *acc) {
     for (int i = 0; i < n; i++) {
       for (uint32_t j = 0; j < t->tokens; j++) {
         KVal *a = &acc[(g * t->tokens + j) * 4 + (uint32_t)i % 4];
-        *a = k_fma(b, w[i], x_at(c, t->token[j], k0, i), *a);
+        *a = k_fma(b, w[i], contract_x(c, t->token[j], k0, i), *a);
       }
     }
   }
