@@ -4,7 +4,6 @@
  * first.
  */
 #include "backends/text/tok_compile.h"
-#include "runtime/text/tok_int.h"
 
 typedef struct Node { /* of the trie being built: first child, next sibling */
   uint32_t child, sibling, token;
@@ -50,28 +49,31 @@ static void write_trie(TokCompiler *c, const Trie *t, TokTrie *out) {
   mem_free(edge);
 }
 
+typedef struct Insertion {
+  Trie *trie;
+  uint32_t token;
+} Insertion;
+
+static void take(void *context, const uint8_t *text, size_t n) {
+  const Insertion *i = context;
+  insert(i->trie, text, n, i->token);
+}
+
 /* Inserts the tokens of one trie, special ones first. */
 static Status fill(TokCompiler *c, Trie *trie, bool normalized) {
-  Tokenizer t = {(const uint8_t *)c->blob.data, &c->head};
-  TokWork w = {.t = &t};
-  int err = TEXT_OK;
   *VEC_PUSH(trie->node, trie->n, trie->cap) = (Node){0};
   for (int special = 1; special >= 0; special--)
-    for (uint32_t i = 0; i < c->spec->nadded && !err; i++) {
+    for (uint32_t i = 0; i < c->spec->nadded; i++) {
       const AddedToken *a = &c->spec->added[i];
       const uint8_t *p = (const uint8_t *)a->text.data;
-      size_t n = a->text.size;
+      Insertion in = {trie, i + 1};
       if (a->normalized != normalized || a->special != (special == 1)) continue;
-      if (!tok_utf8_valid(p, n)) {
-        diag_error(c->d, c->source, "added token %u isn't valid UTF-8", a->id);
-        tok_work_free(&w);
-        return FAIL;
-      }
-      if (normalized) err = tok_normalize(&w, c->head.normalizer, p, n, &p, &n);
-      if (!err) insert(trie, p, n, i + 1);
+      if (!normalized)
+        take(&in, p, a->text.size);
+      else if (tok_make_normalize(c->blob.data, &c->head, p, a->text.size, take, &in))
+        return diag_error(c->d, c->source, "added token %u isn't valid UTF-8", a->id);
     }
-  tok_work_free(&w);
-  return err ? diag_error(c->d, c->source, "out of memory while normalising added tokens") : OK;
+  return OK;
 }
 
 Status compile_added(TokCompiler *c) {

@@ -6,13 +6,13 @@
  * Face's decoder.
  */
 #include "backends/text/tok_compile.h"
-#include "runtime/text/tok_int.h"
 
 #include <stdlib.h>
+#include <string.h>
 #include <utf8proc.h>
 
 enum { MAX_IDS = 1 << 24, MAX_SCORED = 512 /* bytes of a token whose cuts are all looked at */ };
-static const uint32_t no_id = TOK_NO_ID;
+static const uint32_t no_id = UINT32_MAX;
 
 typedef struct Merge {
   uint32_t made, left, rank; /* token, bytes of its left half, place in the list */
@@ -418,24 +418,10 @@ Status compile_vocab(TokCompiler *c) {
 }
 
 Status compile_whole(TokCompiler *c) {
-  Tokenizer t = {(const uint8_t *)c->blob.data, &c->head};
-  TokIds ids = {0};
-  TokWork w = {.t = &t, .out = &ids};
-  uint8_t *bits = mem_alloc(c->head.vocab / 8 + 1);
-  int err = TEXT_OK;
-  if (c->head.suffix.size && !c->spec->ignore_merges) return mem_free(bits), OK;
-  for (uint32_t id = 0; id < c->head.vocab && !err; id++) {
-    uint32_t n;
-    const uint8_t *p = tok_bytes(&t, id, &n);
-    if (tok_lookup(&t, p, n) != id) continue;
-    ids.n = 0;
-    if (!c->spec->ignore_merges) err = tok_bpe(&w, p, n);
-    if (c->spec->ignore_merges || (ids.n == 1 && ids.id[0] == id))
-      bits[id / 8] |= (uint8_t)(1 << id % 8);
-  }
-  memcpy(c->blob.data + c->head.whole.at, bits, c->head.vocab / 8 + 1);
+  size_t n = c->head.vocab / 8 + 1;
+  uint8_t *bits = mem_alloc(n);
+  int err = tok_make_whole(c->blob.data, &c->head, c->spec->ignore_merges, bits);
+  memcpy(c->blob.data + c->head.whole.at, bits, n);
   mem_free(bits);
-  tok_work_free(&w);
-  tok_ids_free(&ids);
   return err ? diag_error(c->d, c->source, "out of memory while merging its tokens") : OK;
 }

@@ -10,6 +10,8 @@
 #ifndef INGOT_RUNTIME_TOK_BLOB_H
 #define INGOT_RUNTIME_TOK_BLOB_H
 
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 enum { TOK_MAGIC = 0x6b6f7449, TOK_VERSION = 1 };
@@ -183,5 +185,16 @@ static inline uint32_t tok_hash_slot(uint64_t h, uint32_t slots) {
 static inline uint8_t tok_hash_finger(uint64_t h) {
   return (uint8_t)(1 + (h >> 57));
 }
+
+/* ---- for the compiler (tok_make.c) -------------------------------------------------------------
+ */
+
+/* Gives the normalised text to `take`. Non-zero: out of memory or not UTF-8. `head` may lie outside
+ * of the blob; its normalizer, symbols and automata must be there. */
+int tok_make_normalize(const void *blob, const TokBlob *head, const uint8_t *text, size_t n,
+                       void (*take)(void *context, const uint8_t *text, size_t n), void *context);
+/* Sets the bits (zeroed, by id) of tokens that text equal to them becomes; `all`: of all tokens
+ * that text can become. Non-zero: out of memory. */
+int tok_make_whole(const void *blob, const TokBlob *head, bool all, uint8_t *bits);
 
 #endif
