@@ -122,6 +122,9 @@ void file_unmap(MappedFile *f);
 /* Reads a whole small file (<= max bytes) into arena memory, NUL-terminated. */
 Status file_read(Arena *a, Diag *d, const char *path, uint64_t max, char **out, size_t *out_size);
 bool file_exists(const char *path);
+/* Writes `size` bytes to `path` (NULL or "-": stdout) by a temporary beside it that is renamed when
+ * whole; on failure nothing is left behind. `mode`: permissions, as 0644. */
+Status file_write(Diag *d, const char *path, const void *data, size_t size, unsigned mode);
 /* Tests: the n-th map or read from now fails with EIO; 0 = never. */
 void file_fail_after(uint64_t n);
 

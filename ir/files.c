@@ -1,8 +1,9 @@
-/* Input files: the one place through which the compiler reads. See ir/base.h. */
+/* Files: the one place through which the compiler reads, and small outputs. See ir/base.h. */
 #include "ir/base.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -89,4 +90,39 @@ Status file_read(Arena *a, Diag *d, const char *path, uint64_t max, char **out, 
 
 bool file_exists(const char *path) {
   return access(path, F_OK) == 0;
+}
+
+static bool write_all(FILE *f, const void *data, size_t size) {
+  return fwrite(data, 1, size, f) == size && fflush(f) == 0;
+}
+
+/* Writes, sets the mode and renames; errno says why on false. */
+static bool write_renamed(const char *temporary, const char *path, const void *data, size_t size,
+                          unsigned mode) {
+  FILE *f = fopen(temporary, "wb");
+  if (!f) return false;
+  bool good = write_all(f, data, size) && fchmod(fileno(f), mode) == 0;
+  int error = errno;
+  if (fclose(f) != 0 && good) {
+    good = false;
+    error = errno;
+  }
+  if (good && rename(temporary, path) == 0) return true;
+  if (good) error = errno;
+  unlink(temporary);
+  errno = error;
+  return false;
+}
+
+Status file_write(Diag *d, const char *path, const void *data, size_t size, unsigned mode) {
+  if (!path || strcmp(path, "-") == 0) {
+    if (write_all(stdout, data, size)) return OK;
+    return diag_error(d, "stdout", "cannot be written: %s", strerror(errno));
+  }
+  Buf name = {0};
+  buf_printf(&name, "%s.%ld.tmp", path, (long)getpid());
+  bool good = write_renamed(name.data, path, data, size, mode);
+  int error = errno;
+  buf_free(&name);
+  return good ? OK : diag_error(d, path, "cannot be written: %s", strerror(error));
 }

@@ -2,7 +2,6 @@
 #include "passes/pipeline.h"
 #include "tools/commands.h"
 #include "tools/options.h"
-#include "tools/output.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -60,7 +59,7 @@ static Status run(const OptOptions *o, const char *path, Arena *a, Diag *d) {
   TRY(file_read(a, d, path, LARGEST_TEXT, &text, &size));
   Status s = opt_text(text, path, o->passes ? o->passes : "", &c, &out);
   if (explain.data) fputs(explain.data, stderr);
-  if (s == OK) s = write_output(o->out, out.data, out.size, 0644, d);
+  if (s == OK) s = file_write(d, o->out, out.data, out.size, 0644);
   buf_free(&out);
   buf_free(&explain);
   return s;

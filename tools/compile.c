@@ -180,6 +180,7 @@ static Status lower_levels(Job *j) {
   for (uint32_t i = 0; i < j->nlevels; i++) {
     progress_step(&j->progress, "lowering", 0, 0);
     TRY(lower_module(j->module, &j->levels[i]->lower, &c, &j->programs[i]));
+    if (j->o->verify_each) TRY(kprogram_verify(j->programs[i], j->d));
   }
   return OK;
 }
@@ -243,18 +244,16 @@ static Status emit(Job *j, EmitResult *size) {
                    .progress = progress_step,
                    .user = &j->progress,
                    .time_passes = o->time_passes};
-  return backend_find(o->backend)->emit(&r, j->d, size);
+  const char *backend = r.kind == EMIT_KERNEL ? "null" : o->backend; /* it prints kernels */
+  return backend_find(backend)->emit(&r, j->d, size);
 }
 
-/* Writes the graph as text where --emit graph wants it. */
 static Status emit_graph(Job *j) {
   Buf text = {0};
   module_print(j->module, &text);
-  FILE *f = j->o->out ? fopen(j->o->out, "w") : stdout;
-  bool good = f && fwrite(text.data, 1, text.size, f) == text.size;
-  if (f && f != stdout) good &= fclose(f) == 0;
+  Status s = file_write(j->d, j->o->out, text.data, text.size, 0644);
   buf_free(&text);
-  return good ? OK : diag_error(j->d, j->o->out ? j->o->out : "stdout", "cannot be written");
+  return s;
 }
 
 static Status verify(Job *j, CompileReport *report) {

@@ -1,40 +1,7 @@
-/* Output files: see tools/output.h. */
+/* Tensors to safetensors files: see tools/output.h. */
 #include "tools/output.h"
 
 #include "ir/eval.h"
-
-#include <errno.h>
-#include <stdio.h>
-#include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
-static bool write_all(FILE *f, const void *data, size_t size) {
-  return fwrite(data, 1, size, f) == size && fflush(f) == 0;
-}
-
-Status write_output(const char *path, const void *data, size_t size, unsigned mode, Diag *d) {
-  if (!path || strcmp(path, "-") == 0)
-    return write_all(stdout, data, size)
-               ? OK
-               : diag_error(d, "stdout", "cannot be written: %s", strerror(errno));
-  Buf name = {0};
-  buf_printf(&name, "%s.%ld.tmp", path, (long)getpid());
-  FILE *f = fopen(name.data, "wb");
-  bool good = f && write_all(f, data, size);
-  int error = errno;
-  if (f && fclose(f) != 0 && good) {
-    good = false;
-    error = errno;
-  }
-  if (good && (chmod(name.data, mode) != 0 || rename(name.data, path) != 0)) {
-    good = false;
-    error = errno;
-  }
-  if (!good && f) unlink(name.data);
-  buf_free(&name);
-  return good ? OK : diag_error(d, path, "cannot be written: %s", strerror(error));
-}
 
 static void put_header(Buf *out, const RefTensor *tensors, uint32_t n) {
   uint64_t at = 0;
@@ -67,7 +34,7 @@ Status write_safetensors(const char *path, const RefTensor *tensors, uint32_t n,
     else
       buf_put(&file, t->i, (size_t)t->elements * 8);
   }
-  Status s = write_output(path, file.data, file.size, 0644, d);
+  Status s = file_write(d, path, file.data, file.size, 0644);
   buf_free(&header);
   buf_free(&file);
   return s;

@@ -1,12 +1,8 @@
-/* Output files of the driver: a temporary beside the target, renamed when whole. */
+/* Output of the driver: tensors of the reference evaluator as safetensors files. */
 #ifndef INGOT_TOOLS_OUTPUT_H
 #define INGOT_TOOLS_OUTPUT_H
 
 #include "ir/graph.h"
-
-/* Writes `size` bytes to `path` (NULL or "-": stdout) with the mode given. On failure nothing is
- * left behind. */
-Status write_output(const char *path, const void *data, size_t size, unsigned mode, Diag *d);
 
 struct RefTensor;
 /* Writes tensors (floats as F32, integers as I64) as a safetensors file. */

@@ -8,21 +8,9 @@
  */
 #include "backends/backend.h"
 
-#include <errno.h>
-#include <stdio.h>
-#include <string.h>
-
 static void translate(const CpuTarget *level, const KProgram *p, Buf *out) {
   buf_printf(out, "# %s\n", level->name);
   kprogram_print(p, out);
-}
-
-static Status write_text(const char *path, const Buf *text, Diag *d) {
-  FILE *f = fopen(path, "w");
-  if (!f) return diag_error(d, path, "cannot be written: %s", strerror(errno));
-  bool good = fwrite(text->data, 1, text->size, f) == text->size;
-  good = !fclose(f) && good;
-  return good ? OK : diag_error(d, path, "cannot be written: %s", strerror(errno));
 }
 
 static Status emit(const EmitRequest *r, Diag *d, EmitResult *out) {
@@ -34,7 +22,7 @@ static Status emit(const EmitRequest *r, Diag *d, EmitResult *out) {
     if (r->progress) r->progress(r->user, "print", i, r->nlevels);
     translate(r->levels[i], r->programs[i], &text);
   }
-  Status s = write_text(r->out, &text, d);
+  Status s = file_write(d, r->out, text.data, text.size, 0644);
   out->file_bytes = text.size;
   buf_free(&text);
   return s;

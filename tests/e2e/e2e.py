@@ -280,27 +280,38 @@ def test_closed_pipe_and_interrupt(folder):
     assert p.wait(60) == 130, p.returncode
 
 
-def sweep(folder, option):
-    """Every n-th failure in turn, up to the first run in which none was due."""
-    n, step, failures = 1, 1, 0
+def sweep(folder, option, dense, *options):
+    """The n-th failure in turn, up to the first run in which none was due; from `dense` on by larger steps."""
+    n, failures = 1, 0
     while True:
-        done = run(INGOT, "compile", MODEL, "-q", "-o", f"{folder}/app", "--task", "tokenize", option, n, ok=False)
+        done = run(INGOT, "compile", MODEL, "-q", "-o", f"{folder}/app", *options, option, n, ok=False)
         left = sorted(os.listdir(folder))
         if done.returncode == 0:
             assert left == ["app"], left
+            os.remove(f"{folder}/app")
             return failures
         assert done.returncode == 1 and "ingot: error:" in done.stderr and not left, (n, done.returncode, done.stderr, left)
         failures += 1
-        if n > 200:
-            step = max(1, n // 40)
-        n += step
+        n += 1 if n < dense else 1 + n // 10
 
 
 def test_failure_sweep(folder):
-    for option in ("--fail-read", "--fail-alloc"):
-        for name in os.listdir(folder):
-            os.remove(f"{folder}/{name}")
-        assert sweep(folder, option) > 5
+    """Every read and every allocation of the tokenizer's way; reads and a sample of allocations of the whole."""
+    assert sweep(folder, "--fail-read", 10 ** 6, "--task", "tokenize") > 5
+    assert sweep(folder, "--fail-alloc", 10 ** 6, "--task", "tokenize") > 50
+    assert sweep(folder, "--fail-read", 10 ** 6, "--cpu", "x86-64-v3") > 5
+    assert sweep(folder, "--fail-alloc", 40, "--cpu", "x86-64-v3") > 50
+
+
+def test_emit_texts(folder):
+    run(INGOT, "compile", MODEL, "-q", "--emit", "graph", "-o", f"{folder}/m.ir")
+    once = run(INGOT, "opt", f"{folder}/m.ir", "--passes", "dce").stdout
+    pathlib.Path(f"{folder}/m2.ir").write_text(once)
+    assert run(INGOT, "opt", f"{folder}/m2.ir", "--passes", "dce").stdout == once and "rmsnorm" in once
+    assert "par %" in run(INGOT, "compile", MODEL, "-q", "--emit", "kernel").stdout
+    run(INGOT, "compile", MODEL, "-q", "--emit", "llvm-ir", "--cpu", "x86-64-v3", "-o", f"{folder}/m.ll")
+    assert "define" in pathlib.Path(f"{folder}/m.ll").read_text()
+    assert "linear" in run(INGOT, "compile", MODEL, "--explain-fusion", "--stop-after", "fuse", "-q").stderr
 
 
 def main():
