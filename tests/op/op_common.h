@@ -1,13 +1,15 @@
 /* What the tests of lowering share: the cases, modules made of them, inputs, and one run.
  *
- * The cases are the table of op_cases.h and two sweeps made here (linear over shapes, formats and
- * activations; gather over formats). Included once by each test program; everything is static.
+ * The cases are the table of op_cases.h, two sweeps made here (linear over shapes, formats and
+ * activations; gather over formats) and random graphs. Included once by each test program;
+ * everything is static.
  */
 #ifndef INGOT_TESTS_OP_COMMON_H
 #define INGOT_TESTS_OP_COMMON_H
 
 #include "ir/eval.h"
 #include "passes/passes.h"
+#include "tests/op/op_random.h"
 
 #include <setjmp.h>
 #include <stdio.h>
@@ -22,12 +24,13 @@ typedef struct OpCase {
   double tolerance;
   int64_t runs[MAX_RUNS];
   const char *declarations, *inputs, *outputs, *body;
-  bool one; /* with the literal 1 in place of S, as a decode entry has it */
+  bool random; /* errors count against 1 where all values are small */
+  bool one;    /* with the literal 1 in place of S, as a decode entry has it */
 } OpCase;
 
 static const OpCase TABLE[] = {
 #define CASE(name, tolerance, runs, declarations, inputs, outputs, body)                           \
-  {name, tolerance, runs, declarations, inputs, outputs, body, false},
+  {name, tolerance, runs, declarations, inputs, outputs, body, false, false},
 #include "tests/op/op_cases.h"
 #undef CASE
 };
@@ -247,6 +250,13 @@ static void add_gather(Arena *a, CaseList *l, const char *storage) {
   c->body = "%y = gather %w, %ids\n";
 }
 
+static void add_random(Arena *a, CaseList *l, uint32_t seed) {
+  OpCase *c = VEC_PUSH(l->c, l->n, l->cap);
+  *c = (OpCase){.tolerance = 1e-4, .runs = {1, 4}, .random = true};
+  c->name = arena_printf(a, "random %u", seed);
+  random_graph(a, seed, &c->declarations, &c->inputs, &c->outputs, &c->body);
+}
+
 /* The case with one literal token, run a few times. */
 static OpCase one_token(const OpCase *c) {
   OpCase one = *c;
@@ -255,8 +265,8 @@ static OpCase one_token(const OpCase *c) {
   return one;
 }
 
-/* `shapes`: how many of the linear shapes. */
-static CaseList all_cases(Arena *a, size_t shapes) {
+/* `shapes`: how many of the linear shapes; `randoms`: how many random graphs. */
+static CaseList all_cases(Arena *a, size_t shapes, uint32_t randoms) {
   static const char *const storages[] = {"f32",  "f16",  "bf16", "q4_0",
                                          "q4_1", "q5_0", "q5_1", "q8_0"};
   static const char *const acts[] = {"f32", "i16", "i8"};
@@ -272,6 +282,7 @@ static CaseList all_cases(Arena *a, size_t shapes) {
         add_linear(a, &l, storages[s], acts[t], shape[i].n, shape[i].k, shape[i].bias);
     add_gather(a, &l, storages[s]);
   }
+  for (uint32_t i = 0; i < randoms; i++) add_random(a, &l, i);
   return l;
 }
 

@@ -173,7 +173,7 @@ static void run_case(void **state) {
 
 int main(int argc, char **argv) {
   suite.arena = arena_new();
-  suite.cases = all_cases(suite.arena, 2);
+  suite.cases = all_cases(suite.arena, 2, 30);
   size_t n = suite.cases.n;
   for (size_t i = 0; i < n; i++) {
     OpCase one = one_token(&suite.cases.c[i]);
