@@ -210,7 +210,8 @@ OpId graph_op(Graph *g, OpCode code, const ValueId *in, uint32_t nin, const Attr
 }
 
 ValueId graph_op1(Graph *g, OpCode code, const ValueId *in, uint32_t nin, const Attrs *attrs) {
-  return g->ops[graph_op(g, code, in, nin, attrs)].out[0];
+  OpId op = graph_op(g, code, in, nin, attrs); /* may move the array of ops */
+  return g->ops[op].out[0];
 }
 
 ValueId graph_unary(Graph *g, OpCode code, ValueId x) {

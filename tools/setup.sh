@@ -6,7 +6,7 @@
 set -eu
 cd "$(dirname "$0")/.."
 
-build="gcc cmake ninja-build pkg-config llvm-19-dev lld-19 libjansson-dev libpcre2-dev libutf8proc-dev libopenblas-dev musl-tools libc6-dev"
+build="gcc cmake ninja-build pkg-config llvm-19-dev lld-19 libjansson-dev libpcre2-dev libutf8proc-dev libopenblas-dev nettle-dev musl-tools libc6-dev"
 test="libcmocka-dev llvm-19-tools clang-format-19 python3"
 quickstart="python3 python3-pip"
 

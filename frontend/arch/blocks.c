@@ -3,12 +3,6 @@
 
 #include <string.h>
 
-/* The op is made before the array of ops is looked at: making it may move the array. */
-ValueId block_op(Graph *g, OpCode code, const ValueId *in, uint32_t nin, const Attrs *attrs) {
-  OpId op = graph_op(g, code, in, nin, attrs);
-  return graph_get(g, op)->out[0];
-}
-
 static void origin(Graph *g, const char *place, const char *what) {
   graph_origin(g, place ? arena_printf(g->module->arena, "%s / %s", place, what) : what);
 }
@@ -18,13 +12,13 @@ ValueId block_linear(Graph *g, const Linear *l, ValueId x, const char *place, co
   ValueId in[3] = {x, graph_const(g, l->weight)};
   if (l->bias != NO_CONST) in[2] = graph_const(g, l->bias);
   Attrs a = {.linear = {ACT_f32}};
-  return block_op(g, OP_linear, in, l->bias != NO_CONST ? 3 : 2, &a);
+  return graph_op1(g, OP_linear, in, l->bias != NO_CONST ? 3 : 2, &a);
 }
 
 ValueId block_rmsnorm(Graph *g, const Norm *n, ValueId x, const char *place, const char *what) {
   origin(g, place, what);
   Attrs a = {.norm = {n->eps}};
-  return block_op(g, OP_rmsnorm, (ValueId[]){x, graph_const(g, n->weight)}, 2, &a);
+  return graph_op1(g, OP_rmsnorm, (ValueId[]){x, graph_const(g, n->weight)}, 2, &a);
 }
 
 /* ---- activations by Transformers' names (its table ACT2FN) ---- */
@@ -82,10 +76,10 @@ ValueId block_activation(Graph *g, const char *name, ValueId x) {
   const Activation *a = find_activation(name);
   BUG_IF(!a, "activation %s was not checked", name);
   if (a->op == OP_leaky_relu)
-    x = block_op(g, OP_leaky_relu, &x, 1, &(Attrs){.alpha = {a->alpha}});
+    x = graph_op1(g, OP_leaky_relu, &x, 1, &(Attrs){.alpha = {a->alpha}});
   else if (a->op != OP_none)
-    x = block_op(g, a->op, &x, 1, NULL);
-  if (a->lo < a->hi) x = block_op(g, OP_clip, &x, 1, &(Attrs){.clip = {a->lo, a->hi}});
+    x = graph_op1(g, a->op, &x, 1, NULL);
+  if (a->lo < a->hi) x = graph_op1(g, OP_clip, &x, 1, &(Attrs){.clip = {a->lo, a->hi}});
   return x;
 }
 
@@ -93,7 +87,7 @@ ValueId block_activation(Graph *g, const char *name, ValueId x) {
 
 static ValueId reshape(Graph *g, ValueId x, int64_t *shape, uint32_t n) {
   Attrs a = {.shape = {{n, shape}}};
-  return block_op(g, OP_reshape, &x, 1, &a);
+  return graph_op1(g, OP_reshape, &x, 1, &a);
 }
 
 static ValueId to_heads(Graph *g, ValueId x, int64_t heads, int64_t width) {
@@ -103,7 +97,7 @@ static ValueId to_heads(Graph *g, ValueId x, int64_t heads, int64_t width) {
 static ValueId rotate(Graph *g, ValueId x, RopeTable t, const char *place, const char *what) {
   origin(g, place, what);
   Attrs a = {.rope = {ROPE_half}};
-  return block_op(g, OP_rope, (ValueId[]){x, t.cos, t.sin}, 3, &a);
+  return graph_op1(g, OP_rope, (ValueId[]){x, t.cos, t.sin}, 3, &a);
 }
 
 ValueId block_attention(Graph *g, const Attention *a, ValueId x, RopeTable rope, ValueId mask,
@@ -119,10 +113,10 @@ ValueId block_attention(Graph *g, const Attention *a, ValueId x, RopeTable rope,
   k = rotate(g, k, rope, place, "rope k");
   origin(g, place, "append to the cache");
   ValueId cache = graph_state(g, a->cache);
-  cache = block_op(g, OP_kv_append, (ValueId[]){cache, k, v}, 3, &(Attrs){0});
+  cache = graph_op1(g, OP_kv_append, (ValueId[]){cache, k, v}, 3, &(Attrs){0});
   origin(g, place, "attend");
   Attrs attrs = {.attention = {.scale = a->scale, .causal = true}};
-  ValueId y = block_op(g, OP_attention_kv, (ValueId[]){q, cache, mask}, mask ? 3 : 2, &attrs);
+  ValueId y = graph_op1(g, OP_attention_kv, (ValueId[]){q, cache, mask}, mask ? 3 : 2, &attrs);
   y = reshape(g, y, (int64_t[]){-1, a->heads * a->head_dim}, 2);
   return block_linear(g, &a->o, y, place, "o");
 }
@@ -131,6 +125,6 @@ ValueId block_gated_mlp(Graph *g, const GatedMlp *m, ValueId x, const char *plac
   ValueId gate = block_linear(g, &m->gate, x, place, "gate");
   ValueId up = block_linear(g, &m->up, x, place, "up");
   origin(g, place, "activation");
-  ValueId y = block_op(g, OP_mul, (ValueId[]){block_activation(g, m->act, gate), up}, 2, NULL);
+  ValueId y = graph_op1(g, OP_mul, (ValueId[]){block_activation(g, m->act, gate), up}, 2, NULL);
   return block_linear(g, &m->down, y, place, "down");
 }

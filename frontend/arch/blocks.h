@@ -6,9 +6,6 @@
 
 #include "frontend/arch/rope.h"
 
-/* Appends an op and gives its first result. */
-ValueId block_op(Graph *g, OpCode code, const ValueId *in, uint32_t nin, const Attrs *attrs);
-
 typedef struct Linear {
   uint32_t weight, bias; /* bias NO_CONST: none */
 } Linear;

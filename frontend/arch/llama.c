@@ -230,11 +230,11 @@ static ValueId build_layer(const Llama *l, Graph *g, int i, ValueId x, RopeTable
   ValueId n = block_rmsnorm(g, &y->attn_norm, x, place, "attention norm");
   ValueId a = block_attention(g, &y->attn, n, t, mask, attention);
   graph_origin(g, arena_printf(l->m->arena, "%s / residual", attention));
-  x = block_op(g, OP_add, (ValueId[]){x, a}, 2, NULL);
+  x = graph_op1(g, OP_add, (ValueId[]){x, a}, 2, NULL);
   n = block_rmsnorm(g, &y->mlp_norm, x, place, "mlp norm");
   ValueId f = block_gated_mlp(g, &y->mlp, n, mlp);
   graph_origin(g, arena_printf(l->m->arena, "%s / residual", mlp));
-  return block_op(g, OP_add, (ValueId[]){x, f}, 2, NULL);
+  return graph_op1(g, OP_add, (ValueId[]){x, f}, 2, NULL);
 }
 
 static void build_graph(const Llama *l, const Entry *e) {
@@ -249,19 +249,19 @@ static void build_graph(const Llama *l, const Entry *e) {
   ValueId seq_len = l->rope.dynamic ? graph_input(g, "seq_len", one) : 0;
   graph_origin(g, "embedding");
   ValueId table = graph_const(g, l->embed);
-  ValueId x = block_op(g, OP_gather, (ValueId[]){table, ids}, 2, &(Attrs){0});
+  ValueId x = graph_op1(g, OP_gather, (ValueId[]){table, ids}, 2, &(Attrs){0});
   RopeTable t = rope_table(g, &l->rope, pos, seq_len);
   for (int i = 0; i < l->layers; i++) x = build_layer(l, g, i, x, t, mask);
   if (!e->all_rows) {
     graph_origin(g, "last row");
-    x = block_op(g, OP_slice, &x, 1, &(Attrs){.slice = {.axis = 0, .start = -1, .size = 1}});
+    x = graph_op1(g, OP_slice, &x, 1, &(Attrs){.slice = {.axis = 0, .start = -1, .size = 1}});
   }
   x = block_rmsnorm(g, &l->norm, x, NULL, "output norm");
   ValueId logits = block_linear(g, &l->head, x, NULL, "output");
   graph_output(g, "logits", logits);
   if (!e->all_rows) {
     graph_origin(g, "greedy token");
-    graph_output(g, "token", block_op(g, OP_argmax, &logits, 1, &(Attrs){0}));
+    graph_output(g, "token", graph_op1(g, OP_argmax, &logits, 1, &(Attrs){0}));
   }
   graph_origin(g, NULL);
 }
