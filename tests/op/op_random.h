@@ -116,7 +116,7 @@ static void random_concat(RandomGraph *r, uint32_t a) {
   buf_printf(&r->body, "%%v%u = concat %%v%u, %%v%u {axis = -1}\n", shaped(r, a, 2 * h), a, a);
 }
 
-/* Writes the texts of graph number `seed`; inputs are v0 and v1, outputs the last values. */
+/* Writes the texts of graph number `seed`; inputs are v0 and v1, outputs the last five values. */
 static void random_graph(Arena *a, uint32_t seed, const char **consts, const char **inputs,
                          const char **outputs, const char **body) {
   void (*const kinds[])(RandomGraph *, uint32_t) = {random_unary, random_binary, random_binary,
@@ -138,8 +138,11 @@ static void random_graph(Arena *a, uint32_t seed, const char **consts, const cha
   *consts = arena_strdup(a, r.consts.data ? r.consts.data : "");
   *body = arena_strdup(a, r.body.data);
   *inputs = arena_printf(a, "%%v0: tensor<Sx%d x f32>, %%v1: tensor<Sx%d x f32>", h, h);
-  *outputs = r.n > 3 ? arena_printf(a, "y: %%v%u, z: %%v%u", r.n - 1, r.n - 2)
-                     : arena_printf(a, "y: %%v%u", r.n - 1);
+  Buf out = {0};
+  for (uint32_t v = r.n > 6 ? r.n - 5 : 2; v < r.n; v++)
+    buf_printf(&out, "%sy%u: %%v%u", out.size ? ", " : "", v, v);
+  *outputs = arena_strdup(a, out.data);
+  buf_free(&out);
   buf_free(&r.consts);
   buf_free(&r.body);
 }
