@@ -36,28 +36,34 @@ BARS = {"3": {"decode": 0.9, "prefill": 0.5, "first_s": 0.030, "start_ratio": No
               "compile_s": 4.0, "compiler_mb": 300.0, "bandwidth": None}}
 
 
-def ours_once(app, threads, nice, what, tokens, depth):
+def sample(a, speed, done, note=None):
+    """With --cpu-time the speed a process had while it ran: whoever shares the machine then costs only cache."""
+    if a.cpu_time:
+        return Sample(speed * done.wall / done.cpu, 0.0, note)
+    return Sample(speed, done.others, note)
+
+
+def ours_once(a, app, what, tokens, depth):
     """Tokens/s of one prefill or decode; the whole report, with the read bandwidth, is the note."""
     flags = ["-p", tokens, "-n", 0] if what == "prefill" else ["-p", 0, "-n", tokens]
-    done = common.run([app, "bench", *flags, "-d", depth, "-r", 1, "-t", threads, "--json"], nice)
+    done = common.run([app, "bench", *flags, "-d", depth, "-r", 1, "-t", a.threads, "--json"], a.nice)
     report = json.loads(done.out)
-    speed = report["pp" if what == "prefill" else "tg"]
-    return Sample(speed, done.others, report)
+    return sample(a, report["pp" if what == "prefill" else "tg"], done, report)
 
 
-def peer_once(tool, model, threads, nice, variant, depth_flag, what, tokens, depth):
+def peer_once(a, tool, variant, depth_flag, what, tokens, depth):
     flags = ["-p", tokens, "-n", 0] if what == "prefill" else ["-p", 0, "-n", tokens]
     if depth and depth_flag:
         flags += ["-d", depth]
     elif depth:  # older llama-bench: decode at a depth only
         flags = ["-p", 0, "-n", 0, "-gp", f"{depth},{tokens}"]
-    done = common.run([tool, "-m", model, *flags, "-t", threads, "-r", 1, *variant, "-o", "json"], nice)
-    return Sample(json.loads(done.out)[-1]["avg_ts"], done.others)
+    done = common.run([tool, "-m", a.model, *flags, "-t", a.threads, "-r", 1, *variant, "-o", "json"], a.nice)
+    return sample(a, json.loads(done.out)[-1]["avg_ts"], done)
 
 
 def contenders(a, app, what, tokens, depth):
     """{name: function that measures once}, ours first."""
-    found = {"ours": functools.partial(ours_once, app, a.threads, a.nice, what, tokens, depth)}
+    found = {"ours": functools.partial(ours_once, a, app, what, tokens, depth)}
     for folder, (name, variants) in PEERS.items():
         tool = common.peer_tool(a.peers, folder, "llama-bench")
         if not tool:
@@ -67,7 +73,7 @@ def contenders(a, app, what, tokens, depth):
             continue
         for variant in variants:
             found[f"{name} {' '.join(variant)}"] = functools.partial(
-                peer_once, tool, a.model, a.threads, a.nice, variant, depth_flag, what, tokens, depth)
+                peer_once, a, tool, variant, depth_flag, what, tokens, depth)
     return found
 
 
@@ -173,11 +179,15 @@ def arguments():
     p.add_argument("--quiet", type=float, default=0.1, help="share of the machine others may use in a quiet run")
     p.add_argument("--patience", type=float, default=60, help="seconds to wait for quiet runs, each figure")
     p.add_argument("--nice", type=int, default=0, help="niceness of the measured processes (below 0: as root)")
+    p.add_argument("--cpu-time", action="store_true", help="speeds by processor time; for --threads 1 on a busy machine")
     p.add_argument("--only", nargs="*", default=["compile", "start", "resident", "speed"])
     p.add_argument("--bars", choices=sorted(BARS), default="3")
     p.add_argument("--bar", action="append", default=[], metavar="NAME=X", help="another limit: " + ", ".join(BARS["3"]))
     p.add_argument("--json", metavar="FILE", help="all figures and samples ('-': standard output)")
-    return p.parse_args()
+    a = p.parse_args()
+    if a.cpu_time and a.threads != 1:
+        p.error("--cpu-time needs --threads 1: threads that wait for each other spin")
+    return a
 
 
 def main():
