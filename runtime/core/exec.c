@@ -2,8 +2,8 @@
  *
  * Memory is mapped anonymously and lazily zero: one arena (the largest any entry needs), one region
  * for inputs and outputs (entries share it), one for each state. A bound launch fits one cache
- * line. Every worker walks the same list; its part of a launch is the fixed range
- * extent * worker / nworkers, which bits never depend on (doc/ir.md, order of additions).
+ * line. A launch is a lap of the thread pool, cut into one range a worker: extent * i / n to
+ * extent * (i + 1) / n. Bits never depend on the cuts (doc/ir.md, order of additions).
  */
 #include "runtime/core/exec.h"
 
@@ -24,6 +24,7 @@ typedef struct Bound {
 } Bound;
 
 typedef struct BoundEntry {
+  const Exec *exec;
   Bound *launch;
   uint64_t *io; /* offsets in the region: inputs, then outputs */
 } BoundEntry;
@@ -38,7 +39,6 @@ struct Exec {
   uint8_t *arena, *io;
   uint64_t arena_bytes, io_bytes;
   uint8_t **state;
-  int running;
 };
 
 /* ---- dimensions ------------------------------------------------------------------------------ */
@@ -163,6 +163,7 @@ static bool arg_is_valid(const IngotModel *m, const IngotEntry *entry, const Ing
 /* Resolves the launches of one entry; *next is the free part of x->buffers. */
 static int bind_entry(Exec *x, BoundEntry *b, const IngotEntry *entry, void ***next, Err *e) {
   const IngotModel *m = x->m;
+  b->exec = x;
   b->launch = calloc(entry->nlaunches ? entry->nlaunches : 1, sizeof *b->launch);
   if (!b->launch) return err_no_memory(e, entry->name);
   for (uint32_t i = 0; i < entry->nlaunches; i++) {
@@ -302,27 +303,28 @@ void *exec_output_data(Exec *x, int entry, int output) {
 
 /* ---- running --------------------------------------------------------------------------------- */
 
-static void run_worker(void *arg, unsigned worker, unsigned nworkers) {
-  Exec *x = arg;
-  const Bound *b = x->entry[x->running].launch;
-  const Bound *end = b + x->m->entries[x->running].nlaunches;
-  const int64_t *dim = x->dim;
+static bool launch_waits(const void *arg, unsigned lap) {
+  const BoundEntry *b = arg;
+  return b->launch[lap].barrier;
+}
+
+static void launch_range(const void *arg, unsigned lap, unsigned range, unsigned nranges) {
+  const BoundEntry *e = arg;
+  const Bound *b = &e->launch[lap];
+  const int64_t *dim = e->exec->dim;
   int64_t scalars[MAX_SCALARS];
-  for (; b < end; b++) {
-    if (b->barrier) pool_barrier(x->pool, worker);
-    int64_t extent = dim[b->extent], lo = 0, hi = extent;
-    if (nworkers > 1) {
-      lo = extent * worker / nworkers;
-      hi = extent * (worker + 1) / nworkers;
-    }
-    if (lo >= hi) continue;
-    for (uint32_t k = 0; k < b->nscalars; k++) scalars[k] = dim[b->scalars[k]];
-    b->fn(b->buffers, scalars, lo, hi);
+  int64_t extent = dim[b->extent], lo = 0, hi = extent;
+  if (nranges > 1) {
+    lo = extent * range / nranges;
+    hi = extent * (range + 1) / nranges;
   }
+  if (lo >= hi) return;
+  for (uint32_t k = 0; k < b->nscalars; k++) scalars[k] = dim[b->scalars[k]];
+  b->fn(b->buffers, scalars, lo, hi);
 }
 
 void exec_run(Exec *x, int entry) {
   update_dims(x->m, x->dim);
-  x->running = entry;
-  pool_run(x->pool, run_worker, x);
+  Laps laps = {launch_range, launch_waits, &x->entry[entry], x->m->entries[entry].nlaunches};
+  pool_laps(x->pool, &laps);
 }

@@ -1,12 +1,24 @@
-/* Thread pool with a central barrier: one counter of arrivals and one generation number, on cache
- * lines of their own. A waiter spins on the generation, then sleeps on it by futex; the last to
- * arrive wakes only if someone sleeps (both sides use sequentially consistent operations, so either
- * the waker sees the sleeper or the sleeper sees the new generation).
+/* Thread pool: jobs, and laps with helping.
+ *
+ * A job is published under a sequence lock: its number is odd while it is being written. Workers
+ * wait for the number to change, read the job, check the number again and run it. Jobs of pool_run
+ * count arrivals at their end; jobs of laps don't, as nobody waits for a worker that is late.
+ *
+ * Laps are numbered through the life of the pool. claimed[w] is the number of the next lap whose
+ * range w is free; taking it is a compare-and-swap to the next number, so each range of each lap is
+ * run exactly once, and a worker that is behind fails everywhere. `done` counts finished ranges:
+ * every lap adds n, so all laps before lap s are complete when it reaches s times n. Who must wait
+ * for that takes free ranges at once: an owner who has not begun when another has finished is late
+ * by more than a range takes, so helping does not lose.
  *
  * Each worker adapts its own spin bound: a spin that ends in time doubles it, one that doesn't
  * halves it. The lower end is what a sleep and a wake-up cost: spinning that long at most doubles
- * the price of a wait, while a lower one, once reached, would make every barrier sleep for good.
- * Only when there are more threads than cores is spinning of no use from the start.
+ * the price of a wait, while a lower one, once reached, would make every wait sleep for good. Only
+ * when there are more threads than cores is spinning of no use from the start.
+ *
+ * Sleeping: sleepers are counted, and a waker makes the system call only when there are some. Both
+ * sides use sequentially consistent operations, so either the waker sees the sleeper or the sleeper
+ * sees the change. Futexes compare 32 bits: the low half of the counter.
  */
 #include "runtime/core/threads.h"
 
@@ -14,7 +26,9 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -25,23 +39,30 @@ enum { WAIT_PRIVATE = 128, WAKE_PRIVATE = 129 };
 enum { SPIN_TOP = 8192, SPIN_BOTTOM = 512, SPIN_CROWDED = 8, STACK_BYTES = 1 << 20 };
 
 typedef struct Worker {
+  _Alignas(64) atomic_ullong claimed;
   ThreadPool *pool;
-  unsigned index;
-  unsigned spin;
+  unsigned index, spin;
   pthread_t thread;
-  char pad[64];
 } Worker;
 
-struct ThreadPool {
-  _Alignas(64) atomic_uint arrived;
-  _Alignas(64) atomic_uint generation;
+typedef struct Counter { /* something to wait for */
+  _Alignas(64) atomic_ullong value;
   atomic_uint sleepers;
-  _Alignas(64) unsigned n;
-  unsigned spin_bottom, spin_top;
-  unsigned started; /* threads that exist, worker 0 counted */
-  bool quit;
-  PoolFn *fn;
-  void *arg;
+} Counter;
+
+struct ThreadPool {
+  Counter job;                       /* number of the job, odd while it is written */
+  Counter arrived;                   /* ends of pool_run jobs */
+  Counter done;                      /* ranges of laps */
+  _Alignas(64) _Atomic(PoolFn *) fn; /* the job; NULL: laps */
+  _Atomic(void *) arg;
+  _Atomic(LapFn *) range;
+  _Atomic(LapWaitFn *) waits;
+  atomic_uint count;
+  atomic_ullong first; /* its first lap */
+  atomic_bool quit;
+  unsigned n, started, spin_bottom, spin_top; /* started: worker 0 counted */
+  uint64_t next, arrivals;                    /* first lap of the next job; arrivals to wait for */
   Worker worker[];
 };
 
@@ -53,48 +74,154 @@ static inline void spin_pause(void) {
 #endif
 }
 
-static void sleep_until_changed(ThreadPool *p, unsigned old) {
-  atomic_fetch_add(&p->sleepers, 1);
-  while (atomic_load(&p->generation) == old)
-    syscall(SYS_futex, &p->generation, WAIT_PRIVATE, old, NULL, NULL, 0);
-  atomic_fetch_sub(&p->sleepers, 1);
-}
+/* ---- counters -------------------------------------------------------------------------------- */
 
-static void wait_for(ThreadPool *p, Worker *w, unsigned old) {
-  for (unsigned i = 0; i < w->spin; i++) {
-    if (atomic_load_explicit(&p->generation, memory_order_acquire) != old) {
-      if (w->spin < p->spin_top) w->spin *= 2;
-      return;
-    }
+static bool spin_until(Counter *c, uint64_t target, unsigned pauses) {
+  for (unsigned i = 0; i <= pauses; i++) {
+    if (atomic_load_explicit(&c->value, memory_order_acquire) >= target) return true;
     spin_pause();
   }
-  if (w->spin > p->spin_bottom) w->spin /= 2;
-  sleep_until_changed(p, old);
+  return false;
 }
 
-void pool_barrier(ThreadPool *p, unsigned worker) {
-  if (p->n == 1) return;
-  unsigned old = atomic_load_explicit(&p->generation, memory_order_relaxed);
-  if (atomic_fetch_add_explicit(&p->arrived, 1, memory_order_acq_rel) + 1 < p->n) {
-    wait_for(p, &p->worker[worker], old);
+static void sleep_until(Counter *c, uint64_t target) {
+  uint64_t now;
+  atomic_fetch_add(&c->sleepers, 1);
+  while ((now = atomic_load(&c->value)) < target)
+    syscall(SYS_futex, &c->value, WAIT_PRIVATE, (uint32_t)now, NULL, NULL, 0);
+  atomic_fetch_sub(&c->sleepers, 1);
+}
+
+static void wait_until(ThreadPool *p, Worker *w, Counter *c, uint64_t target) {
+  if (spin_until(c, target, w->spin)) {
+    if (w->spin < p->spin_top) w->spin *= 2;
     return;
   }
-  atomic_store_explicit(&p->arrived, 0, memory_order_relaxed);
-  atomic_store(&p->generation, old + 1);
-  if (atomic_load(&p->sleepers))
-    syscall(SYS_futex, &p->generation, WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
+  if (w->spin > p->spin_bottom) w->spin /= 2;
+  sleep_until(c, target);
+}
+
+static void wake(Counter *c) {
+  if (atomic_load(&c->sleepers))
+    syscall(SYS_futex, &c->value, WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
+}
+
+/* ---- laps ------------------------------------------------------------------------------------ */
+
+typedef struct Job {
+  PoolFn *fn; /* NULL: laps */
+  void *arg;
+  Laps laps;
+  uint64_t first;
+} Job;
+
+/* Takes range `r` of lap `s` and runs it; false when it was taken before. */
+static bool take_range(ThreadPool *p, const Job *j, uint64_t s, unsigned r) {
+  unsigned long long expected = s;
+  if (!atomic_compare_exchange_strong(&p->worker[r].claimed, &expected, s + 1)) return false;
+  j->laps.range(j->laps.arg, (unsigned)(s - j->first), r, p->n);
+  /* only the last range of a lap can be what a sleeper waits for */
+  if ((atomic_fetch_add(&p->done.value, 1) + 1) % p->n == 0) wake(&p->done);
+  return true;
+}
+
+/* Takes what is free in the laps before `s`. What these laps depend on is complete: the caller
+ * itself has come past it. */
+static void help(ThreadPool *p, const Worker *w, const Job *j, uint64_t s) {
+  for (unsigned k = 1; k < p->n; k++) {
+    unsigned r = (w->index + k) % p->n;
+    uint64_t v;
+    do v = atomic_load(&p->worker[r].claimed);
+    while (v < s && take_range(p, j, v, r));
+  }
+}
+
+static void wait_for_laps(ThreadPool *p, Worker *w, const Job *j, uint64_t s) {
+  uint64_t target = s * p->n;
+  if (spin_until(&p->done, target, 0)) return;
+  help(p, w, j, s);
+  wait_until(p, w, &p->done, target);
+}
+
+static void run_laps(ThreadPool *p, Worker *w, const Job *j) {
+  for (unsigned i = 0; i < j->laps.count; i++) {
+    if (i && j->laps.waits(j->laps.arg, i)) wait_for_laps(p, w, j, j->first + i);
+    take_range(p, j, j->first + i, w->index);
+  }
+}
+
+/* ---- jobs ------------------------------------------------------------------------------------ */
+
+static void post(ThreadPool *p, const Job *j) {
+  uint64_t number = atomic_load(&p->job.value);
+  atomic_store(&p->job.value, number + 1);
+  atomic_store(&p->fn, j->fn);
+  atomic_store(&p->arg, j->fn ? j->arg : (void *)(uintptr_t)j->laps.arg);
+  atomic_store(&p->range, j->laps.range);
+  atomic_store(&p->waits, j->laps.waits);
+  atomic_store(&p->count, j->laps.count);
+  atomic_store(&p->first, j->first);
+  atomic_store(&p->job.value, number + 2);
+  wake(&p->job);
+}
+
+/* The job behind number `last`: waits for one; returns its number. */
+static uint64_t next_job(ThreadPool *p, Worker *w, uint64_t last, Job *j) {
+  for (;;) {
+    wait_until(p, w, &p->job, last + 2);
+    uint64_t number = atomic_load(&p->job.value);
+    if (number % 2) { /* being written, which takes no time unless its writer lost its core */
+      spin_until(&p->job, number + 1, p->spin_bottom);
+      continue;
+    }
+    j->fn = atomic_load(&p->fn);
+    j->arg = atomic_load(&p->arg);
+    j->laps =
+        (Laps){atomic_load(&p->range), atomic_load(&p->waits), j->arg, atomic_load(&p->count)};
+    j->first = atomic_load(&p->first);
+    if (atomic_load(&p->job.value) == number) return number;
+  }
 }
 
 static void *worker_main(void *arg) {
   Worker *w = arg;
   ThreadPool *p = w->pool;
+  uint64_t number = 0;
   for (;;) {
-    pool_barrier(p, w->index); /* work is there */
-    if (p->quit) return NULL;
-    p->fn(p->arg, w->index, p->n);
-    pool_barrier(p, w->index); /* work is done */
+    Job j;
+    number = next_job(p, w, number, &j);
+    if (atomic_load(&p->quit)) return NULL;
+    if (!j.fn) {
+      run_laps(p, w, &j);
+      continue;
+    }
+    j.fn(j.arg, w->index, p->n);
+    atomic_fetch_add(&p->arrived.value, 1);
+    wake(&p->arrived);
   }
 }
+
+void pool_run(ThreadPool *p, PoolFn *fn, void *arg) {
+  Job j = {.fn = fn, .arg = arg};
+  p->arrivals += p->n - 1;
+  post(p, &j);
+  fn(arg, 0, p->n);
+  wait_until(p, &p->worker[0], &p->arrived, p->arrivals);
+}
+
+void pool_laps(ThreadPool *p, const Laps *laps) {
+  Job j = {.laps = *laps, .first = p->next};
+  if (p->n == 1) {
+    for (unsigned i = 0; i < laps->count; i++) laps->range(laps->arg, i, 0, 1);
+    return;
+  }
+  p->next += laps->count;
+  post(p, &j);
+  run_laps(p, &p->worker[0], &j);
+  wait_for_laps(p, &p->worker[0], &j, p->next);
+}
+
+/* ---- opening and closing --------------------------------------------------------------------- */
 
 /* Signals are for the main thread: workers start with all of them blocked. */
 static int start_worker(Worker *w) {
@@ -117,16 +244,16 @@ int pool_open(unsigned n, ThreadPool **out, Err *e) {
   size_t bytes = sizeof(ThreadPool) + n * sizeof(Worker);
   ThreadPool *p = aligned_alloc(64, (bytes + 63) & ~(size_t)63);
   if (!p) return err_no_memory(e, "threads");
-  atomic_init(&p->arrived, 0);
-  atomic_init(&p->generation, 0);
-  atomic_init(&p->sleepers, 0);
-  p->n = n;
-  p->quit = false;
+  memset(p, 0, bytes); /* all atomics at zero, which is their plain representation */
   bool crowded = n > threads_cores();
+  p->n = n;
   p->spin_top = crowded ? SPIN_CROWDED : SPIN_TOP;
   p->spin_bottom = crowded ? SPIN_CROWDED : SPIN_BOTTOM;
-  for (unsigned i = 0; i < n; i++)
-    p->worker[i] = (Worker){.pool = p, .index = i, .spin = p->spin_top};
+  for (unsigned i = 0; i < n; i++) {
+    p->worker[i].pool = p;
+    p->worker[i].index = i;
+    p->worker[i].spin = p->spin_top;
+  }
   for (p->started = 1; p->started < n; p->started++) {
     if (start_worker(&p->worker[p->started])) {
       unsigned made = p->started;
@@ -140,23 +267,13 @@ int pool_open(unsigned n, ThreadPool **out, Err *e) {
 
 void pool_close(ThreadPool *p) {
   if (!p) return;
-  p->quit = true;
-  /* After a failed start the missing workers' arrivals are supplied here. */
-  unsigned missing = p->n - p->started;
-  if (missing) atomic_fetch_add(&p->arrived, missing);
-  pool_barrier(p, 0);
+  Job none = {0};
+  atomic_store(&p->quit, true);
+  post(p, &none);
   for (unsigned i = 1; i < p->started; i++) pthread_join(p->worker[i].thread, NULL);
   free(p);
 }
 
 unsigned pool_size(const ThreadPool *p) {
   return p->n;
-}
-
-void pool_run(ThreadPool *p, PoolFn *fn, void *arg) {
-  p->fn = fn;
-  p->arg = arg;
-  pool_barrier(p, 0);
-  fn(arg, 0, p->n);
-  pool_barrier(p, 0);
 }

@@ -1,7 +1,7 @@
 /* Threads of the produced program: how many, and a pool that runs one function on all of them.
  *
- * The caller is worker 0. Workers meet at one reusable barrier, which spins for a bounded time and
- * then sleeps on a futex; the bound adapts, so that too many threads for the cores cost little.
+ * The caller is worker 0. Who waits spins for a bounded time and then sleeps on a futex; the bound
+ * adapts, so that too many threads for the cores cost little.
  */
 #ifndef INGOT_RUNTIME_THREADS_H
 #define INGOT_RUNTIME_THREADS_H
@@ -33,7 +33,21 @@ void pool_close(ThreadPool *p); /* NULL is fine */
 unsigned pool_size(const ThreadPool *p);
 /* Runs fn on all workers and returns when all are done. One caller at a time. */
 void pool_run(ThreadPool *p, PoolFn *fn, void *arg);
-/* Inside fn: waits until every worker is here. What they wrote before is visible after. */
-void pool_barrier(ThreadPool *p, unsigned worker);
+
+/* Laps: a list of parallel loops, each cut into one range a worker.
+ *
+ * Worker w takes range w of every lap. Who must wait for a lap to be complete first takes over
+ * ranges that nobody has begun, so a worker that the system does not let run holds up nobody: the
+ * run ends without it and it finds nothing left to do. Which worker runs a range never matters. */
+typedef void LapFn(const void *arg, unsigned lap, unsigned range, unsigned nranges);
+typedef bool LapWaitFn(const void *arg, unsigned lap);
+typedef struct Laps {
+  LapFn *range;
+  LapWaitFn *waits; /* true: all earlier laps must be complete before this one */
+  const void
+      *arg; /* what `waits` reads must not change while the pool is open: workers may be late */
+  unsigned count;
+} Laps;
+void pool_laps(ThreadPool *p, const Laps *laps);
 
 #endif

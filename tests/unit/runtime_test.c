@@ -20,36 +20,62 @@ int32_t toy_hash(int32_t id, int32_t pos, int32_t v);
 
 /* ---- threads --------------------------------------------------------------------------------- */
 
+enum { LAPS = 300, RANGES = 8 };
 typedef struct Relay {
-  ThreadPool *pool;
-  atomic_int sum;
-  int plain[64]; /* written by one worker, read by all behind a barrier */
+  int plain[LAPS][RANGES]; /* times that a range was run */
   atomic_int wrong;
 } Relay;
 
-static void relay(void *arg, unsigned worker, unsigned n) {
-  Relay *r = arg;
-  for (unsigned round = 0; round < 200; round++) {
-    if (round % n == worker) r->plain[round % 64] = (int)round + 1;
-    pool_barrier(r->pool, worker);
-    if (r->plain[round % 64] != (int)round + 1) atomic_fetch_add(&r->wrong, 1);
-    pool_barrier(r->pool, worker);
-  }
-  atomic_fetch_add(&r->sum, (int)worker + 1);
+/* Every third lap does not wait for the one before. */
+static bool relay_waits(const void *arg, unsigned lap) {
+  (void)arg;
+  return lap % 3 != 2;
 }
 
-static void barrier_orders_memory(void **unused) {
+static void relay_range(const void *arg, unsigned lap, unsigned range, unsigned n) {
+  Relay *r = (Relay *)(uintptr_t)arg;
+  if (lap && relay_waits(arg, lap))
+    for (unsigned i = 0; i < n; i++)
+      if (r->plain[lap - 1][i] != 1) atomic_fetch_add(&r->wrong, 1);
+  if (lap % 50 == 7 && range == 1) usleep(200); /* this one is late */
+  r->plain[lap][range]++;
+}
+
+static void laps_run_once_and_in_order(void **unused) {
   (void)unused;
   static const unsigned sizes[] = {1, 2, 3, 7}; /* more than this machine may have */
   for (size_t i = 0; i < COUNT(sizes); i++) {
-    Relay r = {0};
+    ThreadPool *pool;
     Err e = {0};
-    assert_int_equal(pool_open(sizes[i], &r.pool, &e), 0);
-    for (int k = 0; k < 3; k++) pool_run(r.pool, relay, &r);
-    assert_int_equal(r.wrong, 0);
-    assert_int_equal(r.sum, 3 * sizes[i] * (sizes[i] + 1) / 2);
-    pool_close(r.pool);
+    assert_int_equal(pool_open(sizes[i], &pool, &e), 0);
+    static Relay r; /* late workers may look at it until the pool is closed */
+    for (int k = 0; k < 20; k++) {
+      Laps laps = {relay_range, relay_waits, &r, LAPS};
+      memset(&r, 0, sizeof r);
+      pool_laps(pool, &laps);
+      assert_int_equal(r.wrong, 0);
+      for (unsigned lap = 0; lap < LAPS; lap++)
+        for (unsigned w = 0; w < sizes[i]; w++) assert_int_equal(r.plain[lap][w], 1);
+    }
+    pool_close(pool);
   }
+}
+
+static void count_worker(void *arg, unsigned worker, unsigned n) {
+  atomic_int *seen = arg;
+  (void)n;
+  atomic_fetch_add(&seen[worker], 1);
+}
+
+static void pool_runs_on_every_worker(void **unused) {
+  (void)unused;
+  ThreadPool *pool;
+  Err e = {0};
+  atomic_int seen[5] = {0};
+  assert_int_equal(pool_open(5, &pool, &e), 0);
+  for (int k = 0; k < 100; k++) pool_run(pool, count_worker, seen);
+  for (int i = 0; i < 5; i++) assert_int_equal(seen[i], 100);
+  pool_close(pool);
 }
 
 static void pool_refuses_silly_sizes(void **unused) {
@@ -390,7 +416,8 @@ static void hostile_files_are_refused(void **unused) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(barrier_orders_memory),
+      cmocka_unit_test(laps_run_once_and_in_order),
+      cmocka_unit_test(pool_runs_on_every_worker),
       cmocka_unit_test(pool_refuses_silly_sizes),
       cmocka_unit_test(cores_and_quota_are_counted),
       cmocka_unit_test(level_is_chosen_or_refused),
