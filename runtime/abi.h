@@ -46,7 +46,7 @@ typedef struct IngotLaunch {
   uint32_t first_scalar, nscalars; /* in IngotModel.scalars: indices into dims */
   uint32_t extent;                 /* dim: iterations of the parallel loop */
   uint32_t flops, bytes;           /* dims: work of one launch, 0 = unknown */
-  uint32_t barrier;                /* 1: all threads meet before this launch */
+  uint32_t barrier; /* 1: after all earlier launches; 0: beside those since the last 1 */
   const char *label;
 } IngotLaunch;
 
