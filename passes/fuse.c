@@ -265,13 +265,14 @@ static void place_linear(Fuse *f, OpId id) {
   explain(f, id, 0, "an anchor");
 }
 
-/* Keys are rotated on their way into the cache when nothing else reads them. */
+/* Keys are rotated on their way into the cache when nothing else reads them, nor the cache as it
+ * was (the append may move before ops that stand between). */
 static void place_append(Fuse *f, OpId id) {
   const Op *o = graph_get(f->g, id);
   uint32_t index = cluster_of(f, o->in[1]);
   Cluster *cl = index ? cluster_at(f, index) : NULL;
   if (cl && cl->nops == 1 && last_op(f, cl)->code == OP_rope && operands_ready(f, o, index) &&
-      graph_value(f->g, o->in[1])->uses == 1) {
+      graph_value(f->g, o->in[1])->uses == 1 && graph_value(f->g, o->in[0])->uses == 1) {
     cl->anchor = id;
     add_op(f, index, id);
     explain(f, id, index, "the keys that it rotates go straight into the cache");
