@@ -51,6 +51,8 @@ typedef struct QuantDef {
   void (*unpack_floats)(KBuilder *b, KAddr a, KVal sub, KVal *out);
   /* Element k (scalar i64, within the packed block) of row `lane` (scalar i64), as f32 scalar. */
   KVal (*unpack_one)(KBuilder *b, KAddr a, KVal lane, KVal k);
+  /* What to write instead where rows don't fill whole blocks; Q_plain: pad them. */
+  Storage narrow;
 } QuantDef;
 
 /* NULL for formats known by name only. */

@@ -34,28 +34,47 @@ KVal unpack_f16_lane(KBuilder *b, KAddr a, int64_t offset, KVal lane) {
   return k_cvt(b, k_load(b, KT(f16, 1), k_at(k_off(a, offset), lane, 2)), K_f32);
 }
 
-void unpack_nibbles(KBuilder *b, KAddr a, KVal *code) {
-  KVal mask = k_int(b, KT(i32, 16), 0x0f0f0f0f), four = k_int(b, KT(i32, 16), 4);
-  for (int j = 0; j < 4; j++) {
-    KVal v = k_load(b, KT(i32, 16), k_off(a, 64 * j));
-    code[j] = k_op2(b, KOP_and, v, mask);
-    code[4 + j] = k_op2(b, KOP_and, k_op2(b, KOP_lshr, v, four), mask);
+/* Bits of every byte moved from `from` to `to`; what crosses bytes is masked away. */
+static KVal moved_bits(KBuilder *b, KVal v, int from, int to, int width) {
+  KType t = k_type(b->kernel, v);
+  if (to > from) v = k_op2(b, KOP_shl, v, k_int(b, t, to - from));
+  if (from > to) v = k_op2(b, KOP_lshr, v, k_int(b, t, from - to));
+  return k_op2(b, KOP_and, v, k_int(b, t, (int64_t)(((1u << width) - 1) << to) * 0x01010101));
+}
+
+void unpack_plane(KBuilder *b, KAddr a, int width, int to, bool first, KVal *code) {
+  KVal v[4];
+  for (int i = 0; i < width; i++) v[i] = k_load(b, KT(i32, 16), k_off(a, 64 * i));
+  for (int j = 0; j < 8; j++) {
+    KVal bits = moved_bits(b, v[j % width], width * (j / width), to, width);
+    code[j] = first ? bits : k_op2(b, KOP_or, code[j], bits);
   }
 }
 
-KVal unpack_nibble_one(KBuilder *b, KAddr a, KVal lane, KVal k) {
-  /* Element k of 0..15 is in the low half of byte k % 4 of the lane in vector k / 4; k + 16 in the
-   * high half of the same byte. */
-  KVal low = k_op2(b, KOP_and, k, k_i64(b, 15));
-  KVal vector = k_op2(b, KOP_lshr, low, k_i64(b, 2));
-  KVal byte = k_op2(b, KOP_and, low, k_i64(b, 3));
+KVal unpack_plane_one(KBuilder *b, KAddr a, int width, int to, KVal lane, KVal k) {
+  int log2 = width / 2; /* of 1, 2, 4 */
+  KVal j = k_op2(b, KOP_lshr, k, k_i64(b, 2));
+  KVal vector = k_op2(b, KOP_and, j, k_i64(b, width - 1));
+  KVal byte = k_op2(b, KOP_and, k, k_i64(b, 3));
   KVal at = k_op2(b, KOP_add, k_op2(b, KOP_mul, vector, k_i64(b, 64)),
                   k_op2(b, KOP_add, k_op2(b, KOP_mul, lane, k_i64(b, 4)), byte));
-  KVal code = k_cvtu(b, k_load(b, KT(i8, 1), k_at(a, at, 1)), K_i32);
-  KVal high = k_op2(b, KOP_lshr, k, k_i64(b, 4));
-  KVal shift = k_cvt(b, k_op2(b, KOP_mul, high, k_i64(b, 4)), K_i32);
-  KVal fifteen = k_int(b, KT(i32, 1), 15);
-  return k_op2(b, KOP_and, k_op2(b, KOP_lshr, code, shift), fifteen);
+  KVal bits = k_cvtu(b, k_load(b, KT(i8, 1), k_at(a, at, 1)), K_i32);
+  KVal field = k_op2(b, KOP_lshr, j, k_i64(b, log2));
+  KVal shift = k_cvt(b, k_op2(b, KOP_mul, field, k_i64(b, width)), K_i32);
+  bits = k_op2(b, KOP_and, k_op2(b, KOP_lshr, bits, shift), k_int(b, KT(i32, 1), (1 << width) - 1));
+  return to ? k_op2(b, KOP_shl, bits, k_int(b, KT(i32, 1), to)) : bits;
+}
+
+void pack_plane(const uint8_t *codes, int from, int width, int r, uint8_t *out) {
+  unsigned mask = (1u << width) - 1;
+  for (int v = 0; v < width; v++) {
+    for (int byte = 0; byte < 4; byte++) {
+      unsigned bits = 0;
+      for (int f = 0; f < 8 / width; f++)
+        bits |= (codes[4 * (f * width + v) + byte] >> from & mask) << (width * f);
+      out[64 * v + 4 * r + byte] = (uint8_t)bits;
+    }
+  }
 }
 
 void floats_of_ints(KBuilder *b, const QuantInts *ints, KVal *out) {

@@ -16,7 +16,7 @@
 #undef QUANT
 #undef QUANT_NAMED
 
-enum { QK = 32 }; /* elements of a block in every integer format */
+enum { QK = 32 }; /* elements of a block in the formats without super-blocks */
 
 static inline float load_f16(const void *p) {
   uint16_t h;
@@ -44,10 +44,15 @@ void block_range(const float *x, float *lo, float *hi);
 KVal unpack_f16x16(KBuilder *b, KAddr a, int64_t offset);
 /* One of them: that of `lane`, as a scalar f32. */
 KVal unpack_f16_lane(KBuilder *b, KAddr a, int64_t offset, KVal lane);
-/* code[0..3] = low nibbles, code[4..7] = high nibbles of the four code vectors. */
-void unpack_nibbles(KBuilder *b, KAddr a, KVal *code);
-/* The nibble of element k of row `lane`, as a scalar i32. */
-KVal unpack_nibble_one(KBuilder *b, KAddr a, KVal lane, KVal k);
+/* A plane holds `width` (1, 2 or 4) bits of each of a block's 32 codes in `width` code vectors, 64
+ * bytes apart: bits width * (j / width) .. of byte b of lane r of vector j % width belong to the
+ * code of k = 4j + b of row r. Puts them at bit `to` of code[j]: `first` sets the codes, else they
+ * are or-ed in. */
+void unpack_plane(KBuilder *b, KAddr a, int width, int to, bool first, KVal *code);
+/* The same bits of element k of row `lane`, as a scalar i32. */
+KVal unpack_plane_one(KBuilder *b, KAddr a, int width, int to, KVal lane, KVal k);
+/* Writes lane r of a plane: bits from .. from + width of the 32 codes. */
+void pack_plane(const uint8_t *codes, int from, int width, int r, uint8_t *out);
 /* The 32 values scale * (code - zero) + min of a block, from its unpacked integers. */
 void floats_of_ints(KBuilder *b, const QuantInts *ints, KVal *out);
 

@@ -95,14 +95,14 @@ static void q4_1_pack(const void *const rows[16], void *out) {
 static void q4_0_ints(KBuilder *b, KAddr a, KVal sub, QuantInts *out) {
   (void)sub;
   *out = (QuantInts){.bits = 4, .parts = 1, .zero = 8};
-  unpack_nibbles(b, a, out->code);
+  unpack_plane(b, a, 4, 0, true, out->code);
   out->scale[0] = unpack_f16x16(b, a, Q4_SCALES);
 }
 
 static void q4_1_ints(KBuilder *b, KAddr a, KVal sub, QuantInts *out) {
   (void)sub;
   *out = (QuantInts){.bits = 4, .parts = 1};
-  unpack_nibbles(b, a, out->code);
+  unpack_plane(b, a, 4, 0, true, out->code);
   out->scale[0] = unpack_f16x16(b, a, Q4_SCALES);
   out->min[0] = unpack_f16x16(b, a, Q4_MINIMA);
 }
@@ -120,13 +120,13 @@ static void q4_1_floats(KBuilder *b, KAddr a, KVal sub, KVal *out) {
 }
 
 static KVal q4_0_one(KBuilder *b, KAddr a, KVal lane, KVal k) {
-  KVal code = unpack_nibble_one(b, a, lane, k);
+  KVal code = unpack_plane_one(b, a, 4, 0, lane, k);
   KVal f = k_cvt(b, k_op2(b, KOP_sub, code, k_int(b, KT(i32, 1), 8)), K_f32);
   return k_op2(b, KOP_mul, unpack_f16_lane(b, a, Q4_SCALES, lane), f);
 }
 
 static KVal q4_1_one(KBuilder *b, KAddr a, KVal lane, KVal k) {
-  KVal f = k_cvt(b, unpack_nibble_one(b, a, lane, k), K_f32);
+  KVal f = k_cvt(b, unpack_plane_one(b, a, 4, 0, lane, k), K_f32);
   return k_fma(b, unpack_f16_lane(b, a, Q4_SCALES, lane), f,
                unpack_f16_lane(b, a, Q4_MINIMA, lane));
 }

@@ -77,13 +77,12 @@ static void q5_1_encode(const float *x, void *blocks, size_t n) {
   }
 }
 
-/* Row r of the packed codes: low nibbles as they stand, fifth bits from bit k to bit 8b + j of the
- * lane's word, where k = 4j + b. */
+/* Row r of the packed codes: low nibbles as they stand, fifth bits as a plane. */
 static void pack_codes(const uint8_t *high, const uint8_t *low, int r, uint8_t *out) {
-  uint32_t h = load_u32(high), word = 0;
+  uint8_t codes[QK];
+  codes_get(high, low, codes);
   for (int j = 0; j < 4; j++) memcpy(out + 64 * j + 4 * r, low + 4 * j, 4);
-  for (int k = 0; k < QK; k++) word |= ((h >> k) & 1) << (8 * (k % 4) + k / 4);
-  memcpy(out + Q5_HIGH + 4 * r, &word, 4);
+  pack_plane(codes, 4, 1, r, out + Q5_HIGH);
 }
 
 static void q5_0_pack(const void *const rows[16], void *out) {
@@ -107,15 +106,8 @@ static void q5_1_pack(const void *const rows[16], void *out) {
 }
 
 static void unpack_codes(KBuilder *b, KAddr a, KVal *code) {
-  unpack_nibbles(b, a, code);
-  KVal high = k_load(b, KT(i32, 16), k_off(a, Q5_HIGH));
-  KVal mask = k_int(b, KT(i32, 16), 0x10101010);
-  for (int j = 0; j < 8; j++) {
-    /* bit j of every byte to bit 4 */
-    KVal count = k_int(b, KT(i32, 16), j < 4 ? 4 - j : j - 4);
-    KVal bit = j == 4 ? high : k_op2(b, j < 4 ? KOP_shl : KOP_lshr, high, count);
-    code[j] = k_op2(b, KOP_or, code[j], k_op2(b, KOP_and, bit, mask));
-  }
+  unpack_plane(b, a, 4, 0, true, code);
+  unpack_plane(b, k_off(a, Q5_HIGH), 1, 4, false, code);
 }
 
 static void q5_0_ints(KBuilder *b, KAddr a, KVal sub, QuantInts *out) {
@@ -146,13 +138,8 @@ static void q5_1_floats(KBuilder *b, KAddr a, KVal sub, KVal *out) {
 }
 
 static KVal code_one(KBuilder *b, KAddr a, KVal lane, KVal k) {
-  KVal low = unpack_nibble_one(b, a, lane, k);
-  KVal word = k_load(b, KT(i32, 1), k_at(k_off(a, Q5_HIGH), lane, 4));
-  KVal shift = k_op2(b, KOP_add, k_op2(b, KOP_mul, k_op2(b, KOP_and, k, k_i64(b, 3)), k_i64(b, 8)),
-                     k_op2(b, KOP_lshr, k, k_i64(b, 2)));
-  KVal one = k_int(b, KT(i32, 1), 1), four = k_int(b, KT(i32, 1), 4);
-  KVal bit = k_op2(b, KOP_and, k_op2(b, KOP_lshr, word, k_cvt(b, shift, K_i32)), one);
-  return k_op2(b, KOP_or, low, k_op2(b, KOP_shl, bit, four));
+  KVal low = unpack_plane_one(b, a, 4, 0, lane, k);
+  return k_op2(b, KOP_or, low, unpack_plane_one(b, k_off(a, Q5_HIGH), 1, 4, lane, k));
 }
 
 static KVal q5_0_one(KBuilder *b, KAddr a, KVal lane, KVal k) {

@@ -13,9 +13,10 @@
 
 #include <cmocka.h>
 
-enum { QK = 32, COLS = 96, STREAM = 64 * QK };
+enum { QK = 32, QS = 256, COLS = 2 * QS, STREAM = 64 * QK };
 
-static const Storage FORMATS[] = {Q_f32, Q_f16, Q_bf16, Q_q4_0, Q_q4_1, Q_q5_0, Q_q5_1, Q_q8_0};
+static const Storage FORMATS[] = {Q_f32,  Q_f16,  Q_bf16, Q_q4_0, Q_q4_1, Q_q5_0, Q_q5_1,
+                                  Q_q8_0, Q_q2_k, Q_q3_k, Q_q4_k, Q_q5_k, Q_q6_k};
 
 static float next_float(uint32_t *state) {
   *state ^= *state << 13;
@@ -49,6 +50,37 @@ static int nibble(const uint8_t *qs, int k) {
   return k < 16 ? qs[k] & 15 : qs[k - 16] >> 4;
 }
 
+/* Two bits of element k where 32 bytes hold 128 elements, of which j, 32 + j .. share byte j. */
+static int pair_of(const uint8_t *p, int k) {
+  return p[k / 128 * 32 + k % 32] >> (2 * (k % 128 / 32)) & 3;
+}
+
+/* Four bits of element k where 32 bytes hold 64 elements, of which j and 32 + j share byte j. */
+static int nibble_of(const uint8_t *p, int k) {
+  return p[k / 64 * 32 + k % 32] >> (k % 64 < 32 ? 0 : 4) & 15;
+}
+
+/* Scale (which = 0) or minimum (1) of block i in the 12 bytes of q4_k and q5_k. */
+static int six_bits(const uint8_t *p, int i, int which) {
+  if (i < 4) return p[4 * which + i] & 63;
+  return (p[4 + i] >> (4 * which) & 15) | (p[4 * which + i - 4] >> 6) << 4;
+}
+
+/* Scale i of the 12 bytes of q3_k: the low nibbles of 16 scales in 8 bytes, then their top pairs.
+ */
+static int q3_scale(const uint8_t *p, int i) {
+  return ((p[i & 7] >> (i < 8 ? 0 : 4) & 15) | (p[8 + (i & 3)] >> (2 * (i >> 2)) & 3) << 4) - 32;
+}
+
+static int q6_code(const uint8_t *p, int k) {
+  int low = p[k / 128 * 64 + k % 64] >> (k % 128 < 64 ? 0 : 4) & 15;
+  return low | pair_of(p + 128, k) << 4;
+}
+
+static float with_min(const uint8_t *halves, int scale, int min, int code) {
+  return half_at(halves) * (float)scale * (float)code - half_at(halves + 2) * (float)min;
+}
+
 /* Element k of a block, from the specification. */
 static float by_formula(Storage s, const uint8_t *p, int k) {
   uint32_t word;
@@ -65,8 +97,29 @@ static float by_formula(Storage s, const uint8_t *p, int k) {
   case Q_q5_0: return half_at(p) * (float)(nibble(p + 6, k) + 16 * bit(p + 2, k) - 16);
   case Q_q5_1: return half_at(p) * (float)(nibble(p + 8, k) + 16 * bit(p + 4, k)) + half_at(p + 2);
   case Q_q8_0: return half_at(p) * (float)(int8_t)p[2 + k];
+  case Q_q2_k: return with_min(p + 80, p[k / 16] & 15, p[k / 16] >> 4, pair_of(p + 16, k));
+  case Q_q3_k:
+    return half_at(p + 108) * (float)q3_scale(p + 96, k / 16) *
+           (float)(pair_of(p + 32, k) - (p[k % 32] >> (k / 32) & 1 ? 0 : 4));
+  case Q_q4_k:
+    return with_min(p, six_bits(p + 4, k / 32, 0), six_bits(p + 4, k / 32, 1),
+                    nibble_of(p + 16, k));
+  case Q_q5_k:
+    return with_min(p, six_bits(p + 4, k / 32, 0), six_bits(p + 4, k / 32, 1),
+                    nibble_of(p + 48, k) | (p[16 + k % 32] >> (k / 32) & 1) << 4);
+  case Q_q6_k:
+    return half_at(p + 208) * (float)(int8_t)p[192 + k / 16] * (float)(q6_code(p, k) - 32);
   default: fail(); return 0;
   }
+}
+
+/* Byte of a block at which its f16 scale stands; a minimum stands behind it. */
+static uint32_t scale_at(Storage s) {
+  return s == Q_q2_k ? 80 : s == Q_q3_k ? 108 : s == Q_q6_k ? 208 : 0;
+}
+
+static bool has_min(Storage s) {
+  return s == Q_q4_1 || s == Q_q5_1 || s == Q_q2_k || s == Q_q4_k || s == Q_q5_k;
 }
 
 /* Random block bytes with finite scales. */
@@ -82,14 +135,15 @@ static void random_blocks(Storage s, uint8_t *p, size_t blocks, uint32_t seed) {
       continue;
     }
     uint16_t scale = f32_to_f16(next_float(&seed)), min = f32_to_f16(next_float(&seed));
-    memcpy(block, &scale, 2);
-    if (s == Q_q4_1 || s == Q_q5_1) memcpy(block + 2, &min, 2);
+    uint32_t at = scale_at(s);
+    memcpy(block + at, &scale, 2);
+    if (has_min(s)) memcpy(block + at + 2, &min, 2);
   }
 }
 
 static void decode_follows_the_formulas(void **state) {
   (void)state;
-  static uint8_t raw[COLS * 34 + 1];
+  static uint8_t raw[COLS * 4 + 1];
   float x[COLS];
   for (size_t f = 0; f < COUNT(FORMATS); f++) {
     const QuantDef *q = quant_def(FORMATS[f]);
@@ -141,6 +195,11 @@ static double error_bound(Storage s) {
   case Q_q4_1: return 2.0 / 15 / 2 + 0.001;
   case Q_q5_0: return 1.0 / 16 + 0.001;
   case Q_q5_1: return 2.0 / 31 / 2 + 0.001;
+  case Q_q2_k: return 2.0 / 3 / 2 + 0.2; /* the search trades single errors for their squares */
+  case Q_q3_k: return 1.0 / 4 / 2 + 0.1;
+  case Q_q4_k: return 2.0 / 15 / 2 + 0.05;
+  case Q_q5_k: return 2.0 / 31 / 2 + 0.03;
+  case Q_q6_k: return 1.0 / 32 / 2 + 0.01;
   default: return 1.0 / 127 / 2 + 0.0005;
   }
 }
@@ -155,6 +214,7 @@ static void encoding_is_near_and_idempotent(void **state) {
     q->encode(x, once, STREAM);
     q->decode(once, y, STREAM);
     for (int i = 0; i < STREAM; i++) assert_true(fabs(x[i] - y[i]) <= error_bound(FORMATS[f]));
+    if (q->block == QS) continue; /* a search: many codings of one block are near each other */
     q->encode(y, twice, STREAM);
     q->decode(twice, x, STREAM);
     assert_memory_equal(x, y, sizeof x);
@@ -165,18 +225,18 @@ static void odd_blocks_encode_to_something_defined(void **state) {
   (void)state;
   for (size_t f = 0; f < COUNT(FORMATS); f++) {
     const QuantDef *q = quant_def(FORMATS[f]);
-    float x[QK] = {0}, y[QK];
-    uint8_t blocks[QK * 4];
-    q->encode(x, blocks, QK);
-    q->decode(blocks, y, QK);
-    for (int i = 0; i < QK; i++) assert_true(y[i] == 0);
-    for (int i = 0; i < QK; i++) x[i] = -0.75f;
-    q->encode(x, blocks, QK);
-    q->decode(blocks, y, QK);
-    for (int i = 0; i < QK; i++) assert_true(fabsf(y[i] + 0.75f) < 0.001f);
+    float x[QS] = {0}, y[QS];
+    uint8_t blocks[QS * 4];
+    q->encode(x, blocks, QS);
+    q->decode(blocks, y, QS);
+    for (int i = 0; i < QS; i++) assert_true(y[i] == 0);
+    for (int i = 0; i < QS; i++) x[i] = -0.75f;
+    q->encode(x, blocks, QS);
+    q->decode(blocks, y, QS);
+    for (int i = 0; i < QS; i++) assert_true(fabsf(y[i] + 0.75f) < 0.001f);
     x[3] = NAN;
     x[5] = INFINITY;
-    q->encode(x, blocks, QK);
+    q->encode(x, blocks, QS);
   }
 }
 
@@ -289,8 +349,9 @@ static void integers_give_what_decode_gives(void **state) {
   static const struct {
     Storage storage;
     int zero, top;
-  } CASES[] = {
-      {Q_q4_0, 8, 15}, {Q_q4_1, 0, 15}, {Q_q5_0, 16, 31}, {Q_q5_1, 0, 31}, {Q_q8_0, 128, 255}};
+  } CASES[] = {{Q_q4_0, 8, 15},    {Q_q4_1, 0, 15}, {Q_q5_0, 16, 31}, {Q_q5_1, 0, 31},
+               {Q_q8_0, 128, 255}, {Q_q2_k, 0, 3},  {Q_q3_k, 4, 7},   {Q_q4_k, 0, 15},
+               {Q_q5_k, 0, 31},    {Q_q6_k, 32, 63}};
   static int32_t out[COLS / QK * INTS_WORDS];
   (void)state;
   for (size_t c = 0; c < COUNT(CASES); c++) {
@@ -307,7 +368,7 @@ static void integers_give_what_decode_gives(void **state) {
         memcpy(&scale, &block[16 * (8 + part) + r], 4);
         memcpy(&min, &block[16 * (10 + part) + r], 4);
         assert_true(code <= CASES[c].top);
-        assert_true(p.values[r][k] == scale * (float)(code - CASES[c].zero) + min);
+        assert_true(p.values[r][k] == fmaf(scale, (float)(code - CASES[c].zero), min));
       }
     }
     arena_free(a);
@@ -327,13 +388,14 @@ static void sizes_and_numbers(void **state) {
     assert_int_equal(quant_from_ggml((uint32_t)q->ggml_type), FORMATS[f]);
     assert_string_equal(q->name, storage_name(FORMATS[f]));
   }
-  assert_int_equal(quant_from_ggml(12), Q_q4_k);
-  assert_true(quant_size(Q_q4_k, &block, &bytes) && block == 256 && bytes == 144);
-  assert_null(quant_def(Q_q4_k));
+  assert_int_equal(quant_from_ggml(15), Q_q8_k);
+  assert_true(quant_size(Q_q8_k, &block, &bytes) && block == 256 && bytes == 292);
+  assert_null(quant_def(Q_q8_k));
   assert_int_equal(quant_from_ggml(999), Q_plain);
   assert_false(quant_size(Q_act_i16, &block, &bytes));
   assert_int_equal(quant_packed_size(quant_def(Q_q4_1), 17, 72), 2 * 3 * 320);
   assert_int_equal(quant_packed_size(quant_def(Q_f16), 16, 5), 5 * 32);
+  assert_int_equal(quant_packed_size(quant_def(Q_q4_k), 17, 257), 2 * 2 * 16 * 144);
 }
 
 int main(void) {

@@ -1,0 +1,266 @@
+/* Scales of super-blocks by least squares.
+ *
+ * For every part: code x with a handful of scales around the one that spans its range, solve for
+ * the scale (and minimum) that suit those codes best, keep the pair of least squared error, refine
+ * it by coding again (Lloyd's alternation). Then d (and dmin) spread the parts' scales over their
+ * integers; each part looks at the integers next to its own for the least error with d as it is
+ * rounded to f16; last d and dmin are solved for once more with all codes fixed, and kept if that
+ * pays. No step depends on anything but the block, so encodings are the same on every machine.
+ * Sums are of eight strands, added at the end, which compilers turn into vectors.
+ */
+#include "ir/quant/fit.h"
+
+#include <math.h>
+
+enum { STRANDS = 8, TRIES = 9, PASSES = 2, LARGEST_PART = QK };
+
+typedef struct Sums {
+  float q, qq, xq;
+} Sums;
+
+static float strands(const float *a) {
+  return ((a[0] + a[4]) + (a[2] + a[6])) + ((a[1] + a[5]) + (a[3] + a[7]));
+}
+
+/* The code nearest to v, 0 .. top; 0 for NaN. */
+static inline float nearest(float v, float top) {
+  v += 0.5f;
+  v = v > 0 ? v : 0;
+  v = v < top ? v : top;
+  return (float)(int)v;
+}
+
+/* Sums over codes q = nearest((x - lo) * inverse), counted from `zero`. */
+static Sums code_sums(const float *x, int n, float lo, float inverse, float top, float zero) {
+  float a[STRANDS] = {0}, b[STRANDS] = {0}, c[STRANDS] = {0};
+  for (int i = 0; i < n; i += STRANDS) {
+    for (int j = 0; j < STRANDS; j++) {
+      float q = nearest((x[i + j] - lo) * inverse + zero, top) - zero;
+      a[j] += q;
+      b[j] += q * q;
+      c[j] += x[i + j] * q;
+    }
+  }
+  return (Sums){strands(a), strands(b), strands(c)};
+}
+
+/* Squared error of x against scale * (q - zero) + min with the best codes, which go to `code` when
+ * asked for. */
+static float part_error(const float *x, int n, float scale, float min, float top, float zero,
+                        uint8_t *code) {
+  float a[STRANDS] = {0}, inverse = scale != 0 ? 1.0f / scale : 0;
+  for (int i = 0; i < n; i += STRANDS) {
+    for (int j = 0; j < STRANDS; j++) {
+      float q = nearest((x[i + j] - min) * inverse + zero, top);
+      float e = scale * (q - zero) + min - x[i + j];
+      a[j] += e * e;
+      if (code) code[i + j] = (uint8_t)q;
+    }
+  }
+  return strands(a);
+}
+
+static int nearest_int(float v, int lo, int hi) {
+  if (!(v > (float)lo)) return lo;
+  return v >= (float)hi ? hi : (int)floorf(v + 0.5f);
+}
+
+/* ---- one part
+ * ------------------------------------------------------------------------------------
+ */
+
+typedef struct Part {
+  float scale, min, error;
+} Part;
+
+/* The better of `best` and scale, min for the codes that gave `s`; min stays at most 0. */
+static void solve_affine(const Sums *s, float n, float x, float xx, Part *best) {
+  float det = n * s->qq - s->q * s->q;
+  float scale = 0, min = x / n;
+  if (det > 0) {
+    scale = (n * s->xq - x * s->q) / det;
+    min = (s->qq * x - s->q * s->xq) / det;
+  }
+  if (min > 0) {
+    min = 0;
+    scale = s->qq > 0 ? s->xq / s->qq : 0;
+  }
+  float error = xx - 2 * (scale * s->xq + min * x) + scale * scale * s->qq +
+                2 * scale * min * s->q + n * min * min;
+  if (scale >= 0 && error < best->error) *best = (Part){scale, min, error};
+}
+
+static Part affine_part(const float *x, int n, float top) {
+  float lo = 0, hi = x[0], sum = 0, squares = 0;
+  for (int i = 0; i < n; i++) {
+    lo = x[i] < lo ? x[i] : lo;
+    hi = x[i] > hi ? x[i] : hi;
+    sum += x[i];
+    squares += x[i] * x[i];
+  }
+  Part best = {0, 0, INFINITY};
+  if (!(hi > lo)) return (Part){0, lo, 0}; /* all equal, at most 0 */
+  for (int t = -TRIES; t <= TRIES; t++) {
+    float reach = top + (float)t * (top > 3 ? 0.11f : 0.07f);
+    Sums s = code_sums(x, n, lo, reach / (hi - lo), top, 0);
+    solve_affine(&s, (float)n, sum, squares, &best);
+  }
+  for (int i = 0; i < PASSES && best.scale > 0; i++) {
+    Sums s = code_sums(x, n, best.min, 1 / best.scale, top, 0);
+    solve_affine(&s, (float)n, sum, squares, &best);
+  }
+  return best;
+}
+
+static void solve_symmetric(const Sums *s, float xx, Part *best) {
+  if (!(s->qq > 0)) return;
+  float scale = s->xq / s->qq, error = xx - scale * s->xq;
+  if (error < best->error) *best = (Part){scale, 0, error};
+}
+
+static Part symmetric_part(const float *x, int n, float zero) {
+  float top = 2 * zero - 1, extreme = 0, squares = 0;
+  for (int i = 0; i < n; i++) {
+    if (fabsf(x[i]) > fabsf(extreme)) extreme = x[i];
+    squares += x[i] * x[i];
+  }
+  Part best = {0, 0, INFINITY};
+  if (!(fabsf(extreme) > 0)) return best;
+  for (int t = -TRIES; t <= TRIES; t++) {
+    float step = (float)t * (zero > 4 ? 0.11f : 0.08f);
+    Sums s = code_sums(x, n, 0, -(zero + step) / extreme, top, zero);
+    solve_symmetric(&s, squares, &best);
+    if (zero > 4) continue;
+    s = code_sums(x, n, 0, (zero - 1 + step) / extreme, top, zero);
+    solve_symmetric(&s, squares, &best);
+  }
+  for (int i = 0; i < PASSES && best.scale != 0; i++) {
+    Sums s = code_sums(x, n, 0, 1 / best.scale, top, zero);
+    solve_symmetric(&s, squares, &best);
+  }
+  return best;
+}
+
+/* ---- a super-block
+ * -------------------------------------------------------------------------------
+ */
+
+typedef struct Fit {
+  const float *x;
+  int parts, n; /* elements of a part */
+  int lo, hi;   /* of a scale */
+  int min_top;  /* of a minimum: 0 for none */
+  float top, zero;
+  Part part[QS_PARTS];
+} Fit;
+
+static float d_of(const Super *s) {
+  return f16_to_f32(s->d);
+}
+
+/* Integers of part i next to those that its own fit asks for, by error with the rounded d, dmin. */
+static float choose_integers(const Fit *f, int i, Super *s) {
+  float d = d_of(s), dmin = f->min_top ? f16_to_f32(s->dmin) : 0, best = INFINITY;
+  const float *x = f->x + i * f->n;
+  int scale = nearest_int(d != 0 ? f->part[i].scale / d : 0, f->lo, f->hi);
+  int min = nearest_int(dmin != 0 ? -f->part[i].min / dmin : 0, 0, f->min_top);
+  s->scale[i] = (int8_t)scale;
+  s->min[i] = (uint8_t)min;
+  for (int a = scale - 1; a <= scale + 1; a++) {
+    for (int b = min - 1; b <= min + 1; b++) {
+      if (a < f->lo || a > f->hi || b < 0 || b > f->min_top) continue;
+      float error = part_error(x, f->n, d * (float)a, -dmin * (float)b, f->top, f->zero, NULL);
+      if (!(error < best)) continue;
+      best = error;
+      s->scale[i] = (int8_t)a;
+      s->min[i] = (uint8_t)b;
+    }
+  }
+  return best;
+}
+
+/* Codes for the scales in `s`; the error. */
+static double fill_codes(const Fit *f, Super *s) {
+  float d = d_of(s), dmin = f->min_top ? f16_to_f32(s->dmin) : 0;
+  double error = 0;
+  for (int i = 0; i < f->parts; i++)
+    error += part_error(f->x + i * f->n, f->n, d * (float)s->scale[i], -dmin * (float)s->min[i],
+                        f->top, f->zero, s->code + i * f->n);
+  return error;
+}
+
+/* d and dmin of least error for the codes, scales and minima as they are. */
+static void solve_halves(const Fit *f, Super *s) {
+  double uu = 0, uv = 0, vv = 0, xu = 0, xv = 0;
+  for (int i = 0; i < f->parts; i++) {
+    double q = 0, qq = 0, xq = 0, x = 0, scale = s->scale[i], min = s->min[i];
+    for (int k = i * f->n; k < (i + 1) * f->n; k++) {
+      double code = (double)s->code[k] - (double)f->zero, value = f->x[k];
+      q += code;
+      qq += code * code;
+      xq += value * code;
+      x += value;
+    }
+    uu += scale * scale * qq;
+    uv -= scale * min * q;
+    vv += min * min * f->n;
+    xu += scale * xq;
+    xv -= min * x;
+  }
+  double det = uu * vv - uv * uv;
+  if (f->min_top && det > 1e-9 * uu * vv && det > 0) {
+    s->d = f32_to_f16((float)((xu * vv - xv * uv) / det));
+    s->dmin = f32_to_f16((float)((xv * uu - xu * uv) / det));
+  } else if (uu > 0 && !(vv > 0)) {
+    s->d = f32_to_f16((float)(xu / uu));
+  }
+}
+
+static void finish(const Fit *f, Super *s) {
+  for (int i = 0; i < f->parts; i++) choose_integers(f, i, s);
+  double error = fill_codes(f, s);
+  for (int pass = 0; pass < PASSES; pass++) {
+    Super other = *s;
+    solve_halves(f, &other);
+    for (int i = 0; i < f->parts; i++) choose_integers(f, i, &other);
+    double now = fill_codes(f, &other);
+    if (!(now < error)) return;
+    error = now;
+    *s = other;
+  }
+}
+
+void fit_affine(const float *x, int parts, int scale_top, int code_top, Super *s) {
+  Fit f = {.x = x,
+           .parts = parts,
+           .n = QS / parts,
+           .hi = scale_top,
+           .min_top = scale_top,
+           .top = (float)code_top};
+  float scale = 0, min = 0;
+  for (int i = 0; i < parts; i++) {
+    f.part[i] = affine_part(x + i * f.n, f.n, f.top);
+    if (f.part[i].scale > scale) scale = f.part[i].scale;
+    if (-f.part[i].min > min) min = -f.part[i].min;
+  }
+  s->d = f32_to_f16(scale / (float)scale_top);
+  s->dmin = f32_to_f16(min / (float)scale_top);
+  finish(&f, s);
+}
+
+void fit_symmetric(const float *x, int parts, int scale_top, int zero, Super *s) {
+  Fit f = {.x = x,
+           .parts = parts,
+           .n = QS / parts,
+           .lo = -scale_top,
+           .hi = scale_top - 1,
+           .top = (float)(2 * zero - 1),
+           .zero = (float)zero};
+  float extreme = 0;
+  for (int i = 0; i < parts; i++) {
+    f.part[i] = symmetric_part(x + i * f.n, f.n, f.zero);
+    if (fabsf(f.part[i].scale) > fabsf(extreme)) extreme = f.part[i].scale;
+  }
+  s->d = f32_to_f16(extreme / (float)-scale_top);
+  finish(&f, s);
+}
