@@ -21,6 +21,14 @@ ValueId block_rmsnorm(Graph *g, const Norm *n, ValueId x, const char *place, con
   return graph_op1(g, OP_rmsnorm, (ValueId[]){x, graph_const(g, n->weight)}, 2, &a);
 }
 
+ValueId block_layernorm(Graph *g, const LayerNorm *n, ValueId x, const char *place,
+                        const char *what) {
+  origin(g, place, what);
+  Attrs a = {.norm = {n->eps}};
+  ValueId in[] = {x, graph_const(g, n->weight), graph_const(g, n->bias)};
+  return graph_op1(g, OP_layernorm, in, 3, &a);
+}
+
 /* ---- activations by Transformers' names (its table ACT2FN) ---- */
 
 typedef struct Activation {

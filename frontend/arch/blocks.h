@@ -18,6 +18,14 @@ typedef struct Norm {
 } Norm;
 ValueId block_rmsnorm(Graph *g, const Norm *n, ValueId x, const char *place, const char *what);
 
+/* The norm of Ba et al. 2016, with weight and bias. */
+typedef struct LayerNorm {
+  uint32_t weight, bias;
+  double eps;
+} LayerNorm;
+ValueId block_layernorm(Graph *g, const LayerNorm *n, ValueId x, const char *place,
+                        const char *what);
+
 /* Is it a `hidden_act` that Transformers names and ingot computes? Else an error on `key`. */
 Status activation_check(Config *c, const char *key, const char *name);
 ValueId block_activation(Graph *g, const char *name, ValueId x);
