@@ -53,6 +53,7 @@ LLVMValueRef emit_intrinsic(KernelEmit *e, const char *name, LLVMTypeRef *types,
 void emit_arith(KernelEmit *e, const KInst *in);
 void emit_convert(KernelEmit *e, const KInst *in);
 void emit_reduce(KernelEmit *e, const KInst *in);
+void emit_lookup(KernelEmit *e, const KInst *in);
 void emit_dot4(KernelEmit *e, const KInst *in);
 void emit_memory(KernelEmit *e, const KInst *in);
 

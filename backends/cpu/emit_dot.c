@@ -1,4 +1,4 @@
-/* dot4: sums of four products u8 * s8 in each of 16 lanes, exact on every ISA level.
+/* dot4: sums of four products u8 * s8 in each of 16 lanes, exact on every ISA level; and lookup.
  *
  * With VNNI it is one instruction. Without, vpmaddubsw adds pairs of products in 16 bits with
  * saturation: a pair with codes of up to 7 bits is at most 2 * 127 * 128 = 32512 and can't
@@ -107,4 +107,21 @@ void emit_dot4(KernelEmit *e, const KInst *in) {
   } else {
     emit_chained(e, in, a, b);
   }
+}
+
+/* vpshufb looks up 16 bytes in each quarter of 16; no code has bit 7 set, which would give 0. */
+void emit_lookup(KernelEmit *e, const KInst *in) {
+  LLVMValueRef part[2];
+  LLVMTypeRef bytes = lanes_of(e, K_i8, e->target->vector_bytes);
+  LLVMTypeRef words = lanes_of(e, K_i32, e->target->vector_bytes / 4);
+  bool wide = e->target->vector_bytes == 64;
+  const char *name = wide ? "llvm.x86.avx512.pshuf.b.512" : "llvm.x86.avx2.pshuf.b";
+  for (unsigned i = 0; i < pieces(e); i++) {
+    LLVMValueRef codes = take_piece(e, e->value[in->arg[0]], i);
+    LLVMValueRef table = take_piece(e, e->value[in->arg[1]], i);
+    LLVMValueRef arg[2] = {LLVMBuildBitCast(e->b, table, bytes, ""),
+                           LLVMBuildBitCast(e->b, codes, bytes, "")};
+    part[i] = LLVMBuildBitCast(e->b, emit_intrinsic(e, name, NULL, 0, arg, 2), words, "");
+  }
+  e->value[in->result] = join_pieces(e, part);
 }

@@ -212,6 +212,7 @@ static void emit_inst(KernelEmit *e, const KInst *in) {
   case KOP_if: emit_if(e, in); return;
   case KOP_par: emit_par(e, in); return;
   case KOP_dot4: emit_dot4(e, in); return;
+  case KOP_lookup: emit_lookup(e, in); return;
   case KOP_cvt:
   case KOP_cvtu:
   case KOP_bits: emit_convert(e, in); return;
