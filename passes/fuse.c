@@ -81,8 +81,7 @@ static void explain(Fuse *f, OpId o, uint32_t cluster, const char *why) {
     buf_printf(f->c->explain, "begins cluster %u: %s\n", op->cluster, why);
 }
 
-/* ---- may an op join?
- * -------------------------------------------------------------------------------- */
+/* ---- may an op join? ----------------------------------------------------------------------- */
 
 /* All operands of `o` are known when cluster `index` runs, or are computed by it. */
 static bool operands_ready(const Fuse *f, const Op *o, uint32_t index) {
@@ -137,8 +136,7 @@ static void place_elementwise(Fuse *f, OpId id) {
   explain(f, id, 0, why);
 }
 
-/* ---- rows
- * ---------------------------------------------------------------------------------------------- */
+/* ---- rows ---------------------------------------------------------------------------------- */
 
 /* Sums and products only: cheap enough to compute once a pass over the row. */
 static bool cheap(const Fuse *f, const Cluster *cl) {
@@ -185,8 +183,7 @@ static void place_row(Fuse *f, OpId id) {
   explain(f, id, 0, "a row anchor");
 }
 
-/* ---- the rest
- * ------------------------------------------------------------------------------------------ */
+/* ---- the rest ------------------------------------------------------------------------------ */
 
 /* All uses of v are element-wise ops with results of its shape. */
 static bool read_elementwise(const Fuse *f, ValueId v) {

@@ -52,8 +52,7 @@ static int64_t stride_of(const Attend *a, const Place *p, int axis) {
   return dim_literal(a->d.l, p->stride[axis]);
 }
 
-/* ---- operands
- * -------------------------------------------------------------------------------------- */
+/* ---- operands ------------------------------------------------------------------------------ */
 
 /* Dimension d of keys key .. key+15 (key: a multiple of 16). */
 static KVal load_keys(Attend *a, KVal key, KVal d, int64_t d_off) {
@@ -99,8 +98,7 @@ static KVal load_query(Attend *a, uint32_t i, KVal d, int64_t d_off) {
   return k_splat(b, k_cvt(b, k_load(b, t, k_off(k_at(at, d, 1), d_off)), K_f32));
 }
 
-/* ---- one block of keys
- * ------------------------------------------------------------------------------- */
+/* ---- one block of keys --------------------------------------------------------------------- */
 
 /* s[i * VECTORS + v]: the products of query i and keys block + 16 v .. + 15. */
 static void products(Attend *a, KVal block, KVal *s) {
@@ -208,8 +206,7 @@ static void add_values(Attend *a, KVal block, KVal count, const KVal *factor) {
   }
 }
 
-/* ---- one tile of queries
- * ------------------------------------------------------------------------------- */
+/* ---- one tile of queries ------------------------------------------------------------------- */
 
 /* y = o / l for query i. */
 static void store_query(Attend *a, uint32_t i, KVal l) {
@@ -288,9 +285,7 @@ static void tile_of_queries(Attend *a, KVal first, KVal head) {
   for (uint32_t i = 0; i < a->tile; i++) store_query(a, i, l[i]);
 }
 
-/* ---- the op
- * -----------------------------------------------------------------------------------------------
- */
+/* ---- the op -------------------------------------------------------------------------------- */
 
 static KVal shifted_buffer(Attend *a, const Place *p, bool write) {
   return draft_buffer(&a->d, p, kscalar_of(p->dtype), write);

@@ -26,8 +26,7 @@
 
 #include <string.h>
 
-/* ---- one block of integer weights
- * ------------------------------------------------------------------- */
+/* ---- one block of integer weights ---------------------------------------------------------- */
 
 /* The exact sum of code * q over part p of a block for one token, as v16i32. */
 static KVal block_product(Contract *c, const QuantInts *w, KAddr x, int p) {
@@ -122,8 +121,7 @@ void contract_int_tile(Contract *c, const Tile *t, KVal *acc) {
   }
 }
 
-/* ---- after the sums
- * ---------------------------------------------------------------------------------- */
+/* ---- after the sums ------------------------------------------------------------------------ */
 
 /* Bias, epilogue and stores of one column group (the same of every part) and one token. */
 static void finish(Contract *c, const Tile *t, uint32_t set, uint32_t token, const KVal *acc) {
@@ -163,8 +161,7 @@ void contract_tile(Contract *c, const Tile *t) {
     for (uint32_t i = 0; i < t->tokens; i++) finish(c, t, set, i, acc);
 }
 
-/* ---- the loops around tiles
- * ---------------------------------------------------------------------------- */
+/* ---- the loops around tiles ---------------------------------------------------------------- */
 
 /* Fills t->group with `sets` consecutive column groups from `first`, each of every part. A group
  * beyond the last is the last again: it is computed twice by one thread and stored with equal bits.
@@ -261,8 +258,7 @@ static void many_tokens(Contract *c, DimId rows) {
   k_par_end(b);
 }
 
-/* ---- set-up
- * -------------------------------------------------------------------------------------------- */
+/* ---- set-up -------------------------------------------------------------------------------- */
 
 /* The values that the tile's sums are: the parts of a split that the cluster holds, or the result.
  */

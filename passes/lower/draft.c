@@ -84,8 +84,7 @@ void draft_span(Draft *d, KVal lo, KVal hi, uint32_t ncarry, KVal *carry, SpanBo
   body(user, full, k_op2(b, KOP_lt, k_iota(b), k_splat(b, left)), carry);
 }
 
-/* ---- ending
- * ------------------------------------------------------------------------------------------ */
+/* ---- ending -------------------------------------------------------------------------------- */
 
 static uint32_t share_kernel(KProgram *p, Kernel *k) {
   for (uint32_t i = 0; i < p->nkernels; i++)

@@ -126,8 +126,7 @@ void point_store(Draft *d, Point *pt, const Place *p, KVal x) {
     k_store(b, x, a);
 }
 
-/* ---- expressions
- * --------------------------------------------------------------------------------------- */
+/* ---- expressions --------------------------------------------------------------------------- */
 
 bool in_cluster(const Lower *l, ValueId v) {
   const Value *x = graph_value(l->g, v);

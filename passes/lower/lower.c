@@ -14,8 +14,7 @@ Status lower_error(const Lower *l, const Op *o, const char *what) {
                     op_info(o->code)->name, what);
 }
 
-/* ---- clusters
- * ---------------------------------------------------------------------------------------- */
+/* ---- clusters ------------------------------------------------------------------------------ */
 
 /* Elements that have no type in Kernel IR. */
 static Status check_types(const Lower *l, const Op *o) {
@@ -94,8 +93,7 @@ static Status copy_outputs(Lower *l) {
   return OK;
 }
 
-/* ---- entries
- * ------------------------------------------------------------------------------------------ */
+/* ---- entries ------------------------------------------------------------------------------- */
 
 static void entry_signature(Lower *l) {
   KEntry *e = l->entry;

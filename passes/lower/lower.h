@@ -14,8 +14,7 @@
 #include "passes/lower/launch.h"
 #include "passes/passes.h"
 
-/* ---- places: where a value is and how it is strided --------------------------------------------
- */
+/* ---- places: where a value is and how it is strided ---------------------------------------- */
 
 /* Element (i0, i1, ..) stands at bind + (shift + sum of i * stride) elements. Constant shifts are
  * in bind.offset; `shift` is 0 or a DimId known only at run time (the last row of S). A value in an
@@ -91,8 +90,7 @@ KScalar kscalar_of(DType t); /* in memory; K_void: none (f64) */
 Place weight_plain(Lower *l, uint32_t constant);
 Place weight_rows16(Lower *l, uint32_t constant, const QuantDef **def);
 
-/* ---- drafts: a kernel being built and the launch that will call it ------------------------------
- */
+/* ---- drafts: a kernel being built and the launch that will call it ------------------------- */
 
 enum { DRAFT_BUFFERS = 96, DRAFT_DIMS = 64 };
 typedef struct Draft {
@@ -129,8 +127,7 @@ typedef void SpanBody(void *user, KVal col, KVal mask, KVal *carry);
 void draft_span(Draft *d, KVal lo, KVal hi, uint32_t ncarry, KVal *carry, SpanBody *body,
                 void *user);
 
-/* ---- points and expressions ---------------------------------------------------------------------
- */
+/* ---- points and expressions ---------------------------------------------------------------- */
 
 /* A point of an iteration shape: a row (the leading dimensions, flattened) and 16 columns of the
  * last one from `col`, under `mask` (0: all). */
@@ -173,8 +170,7 @@ void expr_store_results(Expr *e, const Type *shape);
 bool value_escapes(const Lower *l, ValueId v);
 bool in_cluster(const Lower *l, ValueId v); /* computed by the current cluster */
 
-/* ---- activation formats in memory (act.c)
- * --------------------------------------------------------- */
+/* ---- activation formats in memory (act.c) -------------------------------------------------- */
 
 /* One row of K: the planes of every block of 32, then the sums of q (i32, a block), then scales,
  * then the sums of q over each block's first half. */
@@ -187,8 +183,7 @@ ActLayout act_layout(Storage format, int64_t k);
 typedef KVal RowFn(void *user, KVal col, KVal mask);
 void act_quantise(Draft *d, Storage format, KAddr row, int64_t k, RowFn *x, void *user);
 
-/* ---- the classes
- * ------------------------------------------------------------------------------------ */
+/* ---- the classes --------------------------------------------------------------------------- */
 
 Status lower_map(Lower *l); /* element-wise chains */
 Status lower_row(Lower *l); /* norms, softmax, argmax, sums, requant */

@@ -62,8 +62,7 @@ static void map_over(Draft *d, MapBody *m) {
   k_par_end(b);
 }
 
-/* ---- joining rows
- * ----------------------------------------------------------------------------------- */
+/* ---- joining rows -------------------------------------------------------------------------- */
 
 /* A dense value of the iteration's shape, or one element. */
 static bool joinable(const Lower *l, const Type *shape, const Place *p) {

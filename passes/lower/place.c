@@ -125,8 +125,7 @@ Place place_of(Lower *l, ValueId v) {
   return p;
 }
 
-/* ---- views
- * ------------------------------------------------------------------------------------------ */
+/* ---- views --------------------------------------------------------------------------------- */
 
 bool place_reshape(Lower *l, const Place *from, const Type *to, Place *out) {
   int same = 0;
@@ -165,8 +164,7 @@ Place place_transpose(const Place *from, const int64_t *perm) {
   return p;
 }
 
-/* ---- what readers ask for
- * ------------------------------------------------------------------------------ */
+/* ---- what readers ask for ------------------------------------------------------------------ */
 
 static bool last_is_dense(const Lower *l, const Place *p) {
   if (!p->rank) return true;

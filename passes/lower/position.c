@@ -10,7 +10,7 @@
 
 #include <math.h>
 
-/* ---- rope_freqs ---- */
+/* ---- rope_freqs ---------------------------------------------------------------------------- */
 
 /* Vector of stretch factors for the frequencies first .. first+15 of a dynamic rope. */
 static KVal stretched(KBuilder *b, const Attrs_rope_freqs *a, KVal log_stretch, int first) {
@@ -73,7 +73,7 @@ static void lower_freqs(Lower *l, const Op *op) {
   draft_end(&d);
 }
 
-/* ---- rope_table ---- */
+/* ---- rope_table ---------------------------------------------------------------------------- */
 
 typedef struct TableBody {
   Draft *d;
@@ -122,7 +122,7 @@ static void lower_table(Lower *l, const Op *op) {
   draft_end(&d);
 }
 
-/* ---- rope ---- */
+/* ---- rope ---------------------------------------------------------------------------------- */
 
 /* One head of one token: x rotated (or copied) to y. Elements of y are `step` apart: 1 in a tensor,
  * 16 among the transposed keys of a cache. */
@@ -231,7 +231,7 @@ static void lower_rope(Lower *l, const Op *op) {
   draft_end(&d);
 }
 
-/* ---- kv_append ---- */
+/* ---- kv_append ----------------------------------------------------------------------------- */
 
 /* The rope in this cluster that gives the keys, or NULL. */
 static const Op *own_rope(const Lower *l, const Op *append) {

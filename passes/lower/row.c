@@ -148,8 +148,7 @@ static KVal quantised_at(void *user, KVal col, KVal mask) {
   return expr_value(&e, r->quantised);
 }
 
-/* ---- reductions to one value a row
- * --------------------------------------------------------------------- */
+/* ---- reductions to one value a row --------------------------------------------------------- */
 
 /* carry: best values and their columns; later columns win only when larger. */
 static void argmax_body(void *user, KVal col, KVal mask, KVal *carry) {
@@ -186,8 +185,7 @@ static void store_reduced(RowBody *r, KVal x) {
           k_at(k_addr(draft_buffer(r->d, &to, s, true)), r->row, 1));
 }
 
-/* ---- the cluster
- * --------------------------------------------------------------------------------------- */
+/* ---- the cluster --------------------------------------------------------------------------- */
 
 static int64_t act_row_bytes(const Lower *l, const Place *p) {
   return act_layout(p->storage, dim_literal(l, p->dim[p->rank - 1])).row_bytes;

@@ -30,8 +30,7 @@ typedef struct World {
   Buf explain;
 } World;
 
-/* ---- the model
- * -------------------------------------------------------------------------------------- */
+/* ---- the model ----------------------------------------------------------------------------- */
 
 static void put_layer_weights(Buf *b, int i) {
   buf_printf(b,
@@ -168,8 +167,7 @@ static void world_free(World *w) {
   buf_free(&w->explain);
 }
 
-/* ---- running
- * ------------------------------------------------------------------------------------------ */
+/* ---- running ------------------------------------------------------------------------------- */
 
 static int64_t *env_of(World *w, int64_t past, int64_t s) {
   const Dims *dims = w->module->dims;
@@ -210,9 +208,7 @@ static void last_logits(World *w, int64_t total, int64_t chunk, float *logits, i
   }
 }
 
-/* ---- tests
- * ------------------------------------------------------------------------------------------------
- */
+/* ---- tests --------------------------------------------------------------------------------- */
 
 static void test_values(void **state) {
   (void)state;
@@ -340,8 +336,7 @@ static void test_fusion(void **state) {
   world_free(&w);
 }
 
-/* ---- plans on hand-made launches
- * -------------------------------------------------------------------------- */
+/* ---- plans on hand-made launches ----------------------------------------------------------- */
 
 static Access touch(KSpace space, uint32_t index, uint64_t offset, uint64_t bytes, bool write) {
   return (Access){.bind = {space, index, offset}, .bytes = bytes, .write = write};
