@@ -36,7 +36,10 @@ for part in "$@"; do
   case $part in
   build) # shellcheck disable=SC2086
     install $build
-    cmake --preset release >/dev/null
+    tests=ON # left out where what they need is not installed
+    # shellcheck disable=SC2086
+    [ -z "$(missing $test)" ] || tests=OFF
+    cmake --preset release -DINGOT_TESTS=$tests >/dev/null
     cmake --build --preset release ;;
   test) # shellcheck disable=SC2086
     install $build $test ;;
