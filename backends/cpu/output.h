@@ -2,8 +2,8 @@
  * complete.
  *
  * Whatever goes wrong, nothing half-written stays: `output_close` without `output_commit` removes
- * the folder, and so do out-of-memory, LLVM's fatal errors, and SIGINT, SIGTERM and SIGHUP where the
- * process leaves them alone, through `output_abandon_all`.
+ * the folder, and so do out-of-memory, LLVM's fatal errors, and SIGINT, SIGTERM and SIGHUP where
+ * the process leaves them alone, through `output_abandon_all`.
  */
 #ifndef INGOT_BACKENDS_CPU_OUTPUT_H
 #define INGOT_BACKENDS_CPU_OUTPUT_H
