@@ -76,7 +76,7 @@ typedef struct BuildOptions {
 
 /* One architecture: a row of frontend/arch/archs.def and one file. */
 typedef struct ArchDef {
-  const char *name;           /* "llama": model_type and general.architecture */
+  const char *name;           /* "llama": model_type; archs.def has the name in a GGUF */
   const char *const *classes; /* `architectures` it serves, NULL-terminated; [0] is the default */
   /* Builds every graph of the program into `m`. */
   Status (*build)(const Model *model, const BuildOptions *o, Module *m, Diag *d);

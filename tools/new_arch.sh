@@ -17,10 +17,10 @@ name=$1 class=$2
 case $name in
 '' | [!a-z]* | *[!a-z0-9_]*) fail "$name: a name has small letters, digits and _" 2 ;;
 esac
-grep -q "^ARCH($name)" frontend/arch/archs.def && fail "$name: archs.def has it already" 1
+grep -q "^ARCH($name," frontend/arch/archs.def && fail "$name: archs.def has it already" 1
 [ ! -e "frontend/arch/$name.c" ] || fail "frontend/arch/$name.c exists" 1
 
-echo "ARCH($name)" >>frontend/arch/archs.def
+echo "ARCH($name, $name)" >>frontend/arch/archs.def
 sed -i "s|arch/llama.c|arch/llama.c arch/$name.c|" frontend/arch/arch.cmake
 grep -q "arch/$name.c" frontend/arch/arch.cmake || fail "arch.cmake: found no place for $name.c" 1
 

@@ -3,12 +3,16 @@
 
 #include <string.h>
 
-#define ARCH(name) extern const ArchDef arch_##name;
+#define ARCH(name, gguf) extern const ArchDef arch_##name;
 #include "frontend/arch/archs.def"
 #undef ARCH
 
-static const ArchDef *const archs[] = {
-#define ARCH(name) &arch_##name,
+typedef struct Row {
+  const ArchDef *def;
+  const char *gguf;
+} Row;
+static const Row archs[] = {
+#define ARCH(name, gguf) {&arch_##name, #gguf},
 #include "frontend/arch/archs.def"
 #undef ARCH
 };
@@ -21,7 +25,7 @@ static bool serves(const ArchDef *a, const char *architecture) {
 }
 
 static void list_names(Buf *out) {
-  for (size_t i = 0; i < COUNT(archs); i++) buf_printf(out, i ? ", %s" : "%s", archs[i]->name);
+  for (size_t i = 0; i < COUNT(archs); i++) buf_printf(out, i ? ", %s" : "%s", archs[i].def->name);
 }
 
 static void list_classes(const ArchDef *a, Buf *out) {
@@ -43,8 +47,9 @@ static const ArchDef *unknown(const Model *m, Diag *d) {
 
 const ArchDef *arch_find(const Model *m, Diag *d) {
   for (size_t i = 0; m->arch && i < COUNT(archs); i++) {
-    const ArchDef *a = archs[i];
-    if (strcmp(a->name, m->arch) != 0) continue;
+    const ArchDef *a = archs[i].def;
+    const char *name = m->format == FORMAT_GGUF ? archs[i].gguf : a->name;
+    if (strcmp(name, m->arch) != 0) continue;
     if (!m->architecture || serves(a, m->architecture)) return a;
     Buf known = {0};
     list_classes(a, &known);

@@ -117,13 +117,15 @@ ValueId block_attention(Graph *g, const Attention *a, ValueId x, RopeTable rope,
   q = to_heads(g, q, a->heads, a->head_dim);
   k = to_heads(g, k, a->kv_heads, a->head_dim);
   v = to_heads(g, v, a->kv_heads, a->head_dim);
+  if (a->q_norm.weight != NO_CONST) q = block_rmsnorm(g, &a->q_norm, q, place, "q norm");
+  if (a->k_norm.weight != NO_CONST) k = block_rmsnorm(g, &a->k_norm, k, place, "k norm");
   q = rotate(g, q, rope, place, "rope q");
   k = rotate(g, k, rope, place, "rope k");
   origin(g, place, "append to the cache");
   ValueId cache = graph_state(g, a->cache);
   cache = graph_op1(g, OP_kv_append, (ValueId[]){cache, k, v}, 3, &(Attrs){0});
   origin(g, place, "attend");
-  Attrs attrs = {.attention = {.scale = a->scale, .causal = true}};
+  Attrs attrs = {.attention = {a->scale, a->window, a->softcap, .causal = true}};
   ValueId y = graph_op1(g, OP_attention_kv, (ValueId[]){q, cache, mask}, mask ? 3 : 2, &attrs);
   y = reshape(g, y, (int64_t[]){-1, a->heads * a->head_dim}, 2);
   return block_linear(g, &a->o, y, place, "o");

@@ -30,12 +30,15 @@ ValueId block_layernorm(Graph *g, const LayerNorm *n, ValueId x, const char *pla
 Status activation_check(Config *c, const char *key, const char *name);
 ValueId block_activation(Graph *g, const char *name, ValueId x);
 
-/* Self-attention over a KV cache, with grouped heads and rotary positions (halves). */
+/* Self-attention over a KV cache, with grouped heads and rotary positions (halves). Norms of the
+ * heads come before the rotation; their weight is NO_CONST where the model has none. */
 typedef struct Attention {
   Linear q, k, v, o;
+  Norm q_norm, k_norm;
   int64_t heads, kv_heads, head_dim;
-  double scale;
-  uint32_t cache; /* index of its state */
+  double scale, softcap; /* softcap 0: none */
+  int64_t window;        /* keys that a query sees, itself included; 0: all */
+  uint32_t cache;        /* index of its state */
 } Attention;
 /* mask 0: none. */
 ValueId block_attention(Graph *g, const Attention *a, ValueId x, RopeTable rope, ValueId mask,

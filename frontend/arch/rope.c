@@ -201,12 +201,20 @@ static Status divide(Loader *l, TensorName divisors, int64_t n, float *freqs) {
   return s;
 }
 
-Status rope_read(Config *c, Loader *l, int64_t dim, int64_t max_positions, TensorName divisors,
-                 Rope *out) {
+void rope_plain(Module *m, int64_t dim, double base, Rope *out) {
+  *out = (Rope){.dim = dim, .scale = 1, .base = base, .factor = 1};
+  float *freqs = mem_alloc((size_t)(dim / 2) * sizeof *freqs);
+  linear_freqs(out, freqs);
+  out->freqs = const_floats(m, "rope_freqs", freqs, dim / 2);
+  mem_free(freqs);
+}
+
+Status rope_read(Config *c, Loader *l, int64_t dim, int64_t max_positions, double theta,
+                 TensorName divisors, Rope *out) {
   *out = (Rope){.dim = dim, .scale = 1, .factor = 1, .original = max_positions, .freqs = NO_CONST};
   Scaling s = {.type = "default"};
   double base;
-  TRY(config_f64(c, "rope_theta", 10000, &base));
+  TRY(config_f64(c, "rope_theta", theta, &base));
   TRY(find_scaling(c, l->model->format == FORMAT_GGUF, max_positions, &base, &s));
   TRY(positive(c, "rope_theta", base));
   if (dim < 2 || dim % 2 != 0)

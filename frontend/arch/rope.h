@@ -16,10 +16,12 @@ typedef struct Rope {
   uint32_t freqs;   /* constant of dim / 2 frequencies, unless dynamic */
 } Rope;
 
-/* Reads rope_theta, rope_scaling (old key `type` too) and rope_parameters. `divisors` names a
- * tensor of dim / 2 divisors of the frequencies (GGUF); NULL names: none. */
-Status rope_read(Config *c, Loader *l, int64_t dim, int64_t max_positions, TensorName divisors,
-                 Rope *out);
+/* Reads rope_theta (`theta` when left out), rope_scaling (old key `type` too) and rope_parameters.
+ * `divisors` names a tensor of dim / 2 divisors of the frequencies (GGUF); NULL names: none. */
+Status rope_read(Config *c, Loader *l, int64_t dim, int64_t max_positions, double theta,
+                 TensorName divisors, Rope *out);
+/* Rotation by a base alone. */
+void rope_plain(Module *m, int64_t dim, double base, Rope *out);
 
 /* Cosines and sines for the positions. seq_len is used by dynamic kinds only. */
 typedef struct RopeTable {

@@ -1,5 +1,6 @@
 /* Tensor names to constants; see weights.h. */
 #include "frontend/arch/weights.h"
+#include "ir/eval.h"
 #include "ir/quant.h"
 
 #include <string.h>
@@ -111,6 +112,17 @@ Status loader_floats(Loader *l, TensorName n, int layer, int64_t size, float *ou
 
 Status loader_vector(Loader *l, TensorName n, int layer, int64_t size, int heads, uint32_t *out) {
   return load(l, n, layer, &(WeightView){.rank = 1, .dim = {size}}, heads, out);
+}
+
+Status loader_add(Loader *l, uint32_t index, double value) {
+  RefTensor t;
+  TRY(const_dense(l->m->arena, l->m, index, &t, l->d));
+  for (int64_t i = 0; i < t.elements; i++) t.f[i] = (float)(t.f[i] + value);
+  ConstDef *c = &l->m->consts[index];
+  c->nparts = 0;
+  c->parts = NULL;
+  c->dense = t.f;
+  return OK;
 }
 
 Status loader_matrix(Loader *l, TensorName n, int layer, int64_t rows, int64_t cols, int heads,

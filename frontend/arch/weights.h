@@ -33,6 +33,9 @@ const Weight *loader_find(Loader *l, TensorName n, int layer);
 Status loader_vector(Loader *l, TensorName n, int layer, int64_t size, int heads, uint32_t *out);
 Status loader_matrix(Loader *l, TensorName n, int layer, int64_t rows, int64_t cols, int heads,
                      uint32_t *out);
+/* Adds `value` to every element of a vector just loaded (rounded once to f32), which from then on
+ * is a dense constant. */
+Status loader_add(Loader *l, uint32_t index, double value);
 /* The elements of a small vector of exactly `size`, as f32. Missing is an error. */
 Status loader_floats(Loader *l, TensorName n, int layer, int64_t size, float *out);
 /* The tensor plays no part (masks that old files carry, a head that is tied). */
