@@ -24,6 +24,7 @@ typedef struct Tok {
   const char *where;
   json_t *model;
   uint32_t cadded;
+  bool add_prefix_space; /* of tokenizer_config.json */
   AddedToken *added; /* heap while growing */
 } Tok;
 
@@ -326,6 +327,7 @@ static Status read_config(Tok *k, const char *dir) {
     t->eos_id = config_id(k, o, "eos_token", llama ? "</s>" : NULL);
     t->pad_id = config_id(k, o, "pad_token", NULL);
     t->clean_up_spaces |= member_flag(o, "clean_up_tokenization_spaces");
+    k->add_prefix_space = member_flag(o, "add_prefix_space");
     if (sets_post_processor(name, &add_bos))
       make_template(k, flag_or(o, "add_bos_token", add_bos), member_flag(o, "add_eos_token"));
   }
@@ -338,7 +340,13 @@ static Status read_all(Tok *k, json_t *root, const char *dir) {
   TRY(read_model(k));
   TRY(hf_steps_read(k->r, k->where, root));
   TRY(read_added(k, json_object_get(root, "added_tokens")));
-  return read_config(k, dir);
+  TRY(read_config(k, dir));
+  /* The fast class gives a ByteLevel that stands alone (not in a Sequence) its own setting. */
+  const json_t *pre = json_object_get(root, "pre_tokenizer");
+  const char *type = json_string_value(json_object_get(pre, "type"));
+  if (type && strcmp(type, "ByteLevel") == 0 && k->t->npretokenizer == 1)
+    k->t->pretokenizer[0].add_prefix_space = k->add_prefix_space;
+  return OK;
 }
 
 Status hf_tokenizer_read(Reader *r, const char *dir) {
