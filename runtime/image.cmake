@@ -43,7 +43,7 @@ add_custom_command(OUTPUT ${RT_DIR}/rt.o
 # lib.o: the library API without main and without libc. musl's headers name only plain C and POSIX
 # functions, so it links with glibc too. All but ingot_* is made local, for the user's names to be free.
 set(lib_sources ${RUNTIME_SOURCES} ${CMAKE_CURRENT_SOURCE_DIR}/core/lib.c)
-list(FILTER lib_sources EXCLUDE REGEX "/task/|/core/(start|args|io|safetensors|safetensors_write|sampler)\\.c$")
+list(FILTER lib_sources EXCLUDE REGEX "/task/|/core/(start|args|io|profile|bandwidth|safetensors|safetensors_write|sampler)\\.c$")
 rt_objects(lib_objects "_lib" "${lib_sources}" -fPIC)
 add_custom_command(OUTPUT ${RT_DIR}/lib.o
   COMMAND ${GNU_LD} -r -x -o ${RT_DIR}/lib_all.o ${lib_objects}

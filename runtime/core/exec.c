@@ -9,9 +9,11 @@
 
 #include "runtime/core/cpu.h"
 #include "runtime/core/dtype.h"
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <time.h>
 
 enum { MAX_SCALARS = 32, IO_ALIGN = 64 };
 
@@ -39,6 +41,7 @@ struct Exec {
   uint8_t *arena, *io;
   uint64_t arena_bytes, io_bytes;
   uint8_t **state;
+  ExecTrace *trace; /* NULL: off */
 };
 
 /* ---- dimensions ------------------------------------------------------------------------------ */
@@ -323,8 +326,34 @@ static void launch_range(const void *arg, unsigned lap, unsigned range, unsigned
   b->fn(b->buffers, scalars, lo, hi);
 }
 
+static uint64_t nanoseconds(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+static void traced_range(const void *arg, unsigned lap, unsigned range, unsigned nranges) {
+  const BoundEntry *e = arg;
+  const ExecTrace *t = e->exec->trace;
+  ExecSpan *span = &t->span[(size_t)range * t->stride + lap];
+  span->thread = (uintptr_t)pthread_self();
+  span->begin = nanoseconds();
+  launch_range(arg, lap, range, nranges);
+  span->end = nanoseconds();
+}
+
+void exec_trace(Exec *x, ExecTrace *t) {
+  x->trace = t;
+}
+
 void exec_run(Exec *x, int entry) {
+  ExecTrace *t = x->trace;
   update_dims(x->m, x->dim);
-  Laps laps = {launch_range, launch_waits, &x->entry[entry], x->m->entries[entry].nlaunches};
+  Laps laps = {t ? traced_range : launch_range, launch_waits, &x->entry[entry],
+               x->m->entries[entry].nlaunches};
+  if (t) t->begin = nanoseconds();
   pool_laps(x->pool, &laps);
+  if (!t) return;
+  t->end = nanoseconds();
+  t->ended(t->user, entry);
 }

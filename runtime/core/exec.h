@@ -43,4 +43,21 @@ int64_t exec_elements(const Exec *x, const IngotTensor *t);
 
 void exec_run(Exec *x, int entry);
 
+/* Tracing, for `profile`: while a trace is set, every run notes who ran each range of each launch
+ * from when to when, and hands that over at its end. Without one nothing is noted or asked. */
+typedef struct ExecSpan {
+  uint64_t begin, end; /* nanoseconds of the monotonic clock */
+  uintptr_t thread;    /* the same number for the same thread */
+} ExecSpan;
+typedef struct ExecTrace {
+  /* range r of launch l is span[r * stride + l]; a range is written by the one who runs it, mostly
+   * the same for all launches, so threads seldom share a line */
+  ExecSpan *span;
+  uint32_t stride;     /* at least the launches of any entry */
+  uint64_t begin, end; /* of the run */
+  void (*ended)(void *user, int entry);
+  void *user;
+} ExecTrace;
+void exec_trace(Exec *x, ExecTrace *t); /* NULL: off; `t` must live until then */
+
 #endif

@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const Call *const calls[] = {&call_generate,   &call_tensors,  &call_bench, &call_tokenize,
+static const Call *const calls[] = {&call_generate,   &call_tensors,  &call_bench, &call_profile, &call_tokenize,
                                     &call_detokenize, &call_template, &call_card};
 enum { NCALLS = sizeof calls / sizeof calls[0] };
 
@@ -76,7 +76,7 @@ static int report(const Task *t, const Err *e, int status) {
 
 /* Calls of other programs that ingot makes: asking for one is a slip, not a prompt. */
 static bool is_foreign_call(const char *word) {
-  static const char *const names[] = {"profile", "embed", "classify", "ner", "qa", "fill-mask"};
+  static const char *const names[] = {"embed", "classify", "ner", "qa", "fill-mask"};
   for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
     if (strcmp(names[i], word) == 0) return true;
   return false;

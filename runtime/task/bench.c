@@ -4,6 +4,7 @@
  * the same run with the same threads: each reads its share of the weights in 8 streams, since one
  * stream a core does not saturate memory.
  */
+#include "runtime/core/bandwidth.h"
 #include "runtime/core/io.h"
 #include "runtime/core/session.h"
 #include "runtime/task/task.h"
@@ -27,57 +28,6 @@ static const ArgSpec specs[] = {
     {"--json", 0, ARG_FLAG, AT(json), 0, 0, NULL, "one JSON object"},
     RUN_OPTION_SPECS,
 };
-
-/* ---- read bandwidth -------------------------------------------------------------------------- */
-
-enum { STREAMS = 8 };
-typedef uint64_t Wide __attribute__((vector_size(16)));
-typedef struct Reading {
-  const uint8_t *data;
-  size_t bytes;
-  struct {
-    Wide sum;
-    char pad[48];
-  } result[THREADS_MAX];
-} Reading;
-
-static void read_share(void *arg, unsigned worker, unsigned nworkers) {
-  Reading *r = arg;
-  size_t piece = r->bytes / nworkers / STREAMS / 64 * 64;
-  const uint8_t *from = r->data + (size_t)worker * piece * STREAMS;
-  Wide sum[4] = {{0}, {0}, {0}, {0}};
-  for (size_t i = 0; i < piece; i += 64) {
-    for (int s = 0; s < STREAMS; s++) {
-      const uint8_t *p = from + (size_t)s * piece + i;
-      __builtin_prefetch(p + 1024, 0, 0);
-      for (int k = 0; k < 4; k++) sum[k] ^= *(const Wide *)(const void *)(p + 16 * k);
-    }
-  }
-  r->result[worker].sum = sum[0] ^ sum[1] ^ sum[2] ^ sum[3];
-}
-
-/* GB/s over the weights, best of several passes of together at least 50 ms. */
-static double read_bandwidth(Session *s, const IngotModel *m) {
-  ThreadPool *pool = exec_pool(session_exec(s));
-  Reading *r = aligned_alloc(64, (sizeof *r + 63) & ~(size_t)63);
-  if (!r || m->weight_bytes < (64u * STREAMS) * pool_size(pool)) {
-    free(r);
-    return 0;
-  }
-  /* from the first aligned address on */
-  size_t skip = (64 - (uintptr_t)m->weights % 64) % 64;
-  r->data = m->weights + skip;
-  r->bytes = m->weight_bytes - skip;
-  double best = 0, begin = io_seconds();
-  for (int i = 0; i < 3 || io_seconds() - begin < 0.05; i++) {
-    double t0 = io_seconds();
-    pool_run(pool, read_share, r);
-    double gbs = 1e-9 * (double)r->bytes / (io_seconds() - t0);
-    if (gbs > best) best = gbs;
-  }
-  free(r);
-  return best;
-}
 
 /* ---- tokens a second ------------------------------------------------------------------------- */
 
@@ -169,7 +119,7 @@ static int run(const Task *t, void *options, Err *e) {
   for (int64_t i = 0; !bad && i < n; i++)
     ids[i] = (uint32_t)((i * 7919 + 13) % session_vocab(s)); /* any ids; they must not repeat */
   if (!bad) bad = measure(s, o, ids, &pp, &tg, e);
-  if (!bad) gbs = read_bandwidth(s, t->m);
+  if (!bad) gbs = read_bandwidth(exec_pool(session_exec(s)), t->m->weights, t->m->weight_bytes);
   if (!bad) report(s, o, pp, tg, load, gbs);
   free(ids);
   session_close(s);
