@@ -163,6 +163,20 @@ static bool dot4(KEval *e, const KStep *s) {
   return true;
 }
 
+static bool lookup(KEval *e, const KStep *s) {
+  for (int n = 0; n < 16; n++) {
+    uint32_t codes = (uint32_t)s->a->i[n], y = 0;
+    if (codes & 0xf0f0f0f0u) return keval_error(e, s, "a code has more than 4 bits");
+    for (int byte = 0; byte < 4; byte++) {
+      uint32_t code = codes >> (8 * byte) & 15;
+      uint32_t word = (uint32_t)s->b->i[n / 4 * 4 + (int)(code / 4)];
+      y |= (word >> (8 * (code % 4)) & 255) << (8 * byte);
+    }
+    s->out->i[n] = (int32_t)y;
+  }
+  return true;
+}
+
 /* Lanes i and i + 8, then i + 4, i + 2, i + 1: the one order of every reduction. */
 #define REDUCE(name, field, T, expr)                                                               \
   static bool name(KEval *e, const KStep *s) {                                                     \
@@ -332,6 +346,7 @@ static const struct {
     [KOP_cvtu] = ONE(convert),
     [KOP_bits] = ONE(bits),
     [KOP_dot4] = ONE(dot4),
+    [KOP_lookup] = ONE(lookup),
     [KOP_reduce_add] = ALL(reduce_add),
     [KOP_reduce_max] = ALL(reduce_max),
     [KOP_reduce_min] = ALL(reduce_min),

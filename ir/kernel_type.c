@@ -122,6 +122,7 @@ static const char *same_type_rule(KOpCode op, KType t) {
   case KOP_and:
   case KOP_or:
   case KOP_xor: return integer ? NULL : "takes integers or i1";
+  case KOP_lookup: return ktype_equal(t, KT(i32, 16)) ? NULL : "takes v16i32";
   case KOP_rem:
   case KOP_shl:
   case KOP_lshr:

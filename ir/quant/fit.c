@@ -22,6 +22,12 @@ static float strands(const float *a) {
   return ((a[0] + a[4]) + (a[2] + a[6])) + ((a[1] + a[5]) + (a[3] + a[7]));
 }
 
+/* What codes there are: 0 .. top, worth code - zero each; or 0 .. 15, worth table[code]. */
+typedef struct Coder {
+  float top, zero;
+  const int8_t *table;
+} Coder;
+
 /* The code nearest to v, 0 .. top; 0 for NaN. */
 static inline float nearest(float v, float top) {
   v += 0.5f;
@@ -30,34 +36,79 @@ static inline float nearest(float v, float top) {
   return (float)(int)v;
 }
 
-/* Sums over codes q = nearest((x - lo) * inverse), counted from `zero`. */
-static Sums code_sums(const float *x, int n, float lo, float inverse, float top, float zero) {
-  float a[STRANDS] = {0}, b[STRANDS] = {0}, c[STRANDS] = {0};
-  for (int i = 0; i < n; i += STRANDS) {
-    for (int j = 0; j < STRANDS; j++) {
-      float q = nearest((x[i + j] - lo) * inverse + zero, top) - zero;
-      a[j] += q;
-      b[j] += q * q;
-      c[j] += x[i + j] * q;
-    }
-  }
-  return (Sums){strands(a), strands(b), strands(c)};
+/* The middle between entries i and i + 1 of a table. */
+static inline float middle(const int8_t *table, int i) {
+  return 0.5f * (float)(table[i] + table[i + 1]);
 }
 
-/* Squared error of x against scale * (q - zero) + min with the best codes, which go to `code` when
- * asked for. */
-static float part_error(const float *x, int n, float scale, float min, float top, float zero,
-                        uint8_t *code) {
-  float a[STRANDS] = {0}, inverse = scale != 0 ? 1.0f / scale : 0;
+uint8_t table_nearest(const int8_t *table, float v) {
+  int code = 0;
+  for (int i = 0; i < 15; i++) code += v > middle(table, i);
+  return (uint8_t)code;
+}
+
+/* Replaces v by the table's nearest values. */
+static void table_values(const int8_t *table, float *v) {
+  float value[STRANDS];
+  for (int j = 0; j < STRANDS; j++) value[j] = (float)table[0];
+  for (int i = 0; i < 15; i++) {
+    float mid = middle(table, i), step = (float)(table[i + 1] - table[i]);
+    for (int j = 0; j < STRANDS; j++) value[j] += v[j] > mid ? step : 0;
+  }
+  memcpy(v, value, sizeof value);
+}
+
+/* Values nearest to eight scaled elements. */
+static inline void code_strands(const Coder *c, float *v) {
+  if (c->table) {
+    table_values(c->table, v);
+    return;
+  }
+  for (int j = 0; j < STRANDS; j++) v[j] = nearest(v[j] + c->zero, c->top) - c->zero;
+}
+
+/* Sums over the values q nearest to (x - lo) * inverse. */
+static Sums code_sums(const Coder *c, const float *x, int n, float lo, float inverse) {
+  float a[STRANDS] = {0}, b[STRANDS] = {0}, d[STRANDS] = {0};
   for (int i = 0; i < n; i += STRANDS) {
+    float v[STRANDS];
+    for (int j = 0; j < STRANDS; j++) v[j] = (x[i + j] - lo) * inverse;
+    code_strands(c, v);
     for (int j = 0; j < STRANDS; j++) {
-      float q = nearest((x[i + j] - min) * inverse + zero, top);
-      float e = scale * (q - zero) + min - x[i + j];
+      a[j] += v[j];
+      b[j] += v[j] * v[j];
+      d[j] += x[i + j] * v[j];
+    }
+  }
+  return (Sums){strands(a), strands(b), strands(d)};
+}
+
+static float inverse_of(float scale) {
+  return scale != 0 ? 1.0f / scale : 0;
+}
+
+/* Squared error of x against scale * value + min with the best codes. */
+static float part_error(const Coder *c, const float *x, int n, float scale, float min) {
+  float a[STRANDS] = {0}, inverse = inverse_of(scale);
+  for (int i = 0; i < n; i += STRANDS) {
+    float v[STRANDS];
+    for (int j = 0; j < STRANDS; j++) v[j] = (x[i + j] - min) * inverse;
+    code_strands(c, v);
+    for (int j = 0; j < STRANDS; j++) {
+      float e = scale * v[j] + min - x[i + j];
       a[j] += e * e;
-      if (code) code[i + j] = (uint8_t)q;
     }
   }
   return strands(a);
+}
+
+static void part_codes(const Coder *c, const float *x, int n, float scale, float min,
+                       uint8_t *code) {
+  float inverse = inverse_of(scale);
+  for (int k = 0; k < n; k++) {
+    float v = (x[k] - min) * inverse;
+    code[k] = c->table ? table_nearest(c->table, v) : (uint8_t)nearest(v + c->zero, c->top);
+  }
 }
 
 static int nearest_int(float v, int lo, int hi) {
@@ -90,7 +141,7 @@ static void solve_affine(const Sums *s, float n, float x, float xx, Part *best) 
   if (scale >= 0 && error < best->error) *best = (Part){scale, min, error};
 }
 
-static Part affine_part(const float *x, int n, float top) {
+static Part affine_part(const Coder *c, const float *x, int n) {
   float lo = 0, hi = x[0], sum = 0, squares = 0;
   for (int i = 0; i < n; i++) {
     lo = x[i] < lo ? x[i] : lo;
@@ -101,12 +152,12 @@ static Part affine_part(const float *x, int n, float top) {
   Part best = {0, 0, INFINITY};
   if (!(hi > lo)) return (Part){0, lo, 0}; /* all equal, at most 0 */
   for (int t = -TRIES; t <= TRIES; t++) {
-    float reach = top + (float)t * (top > 3 ? 0.11f : 0.07f);
-    Sums s = code_sums(x, n, lo, reach / (hi - lo), top, 0);
+    float reach = c->top + (float)t * (c->top > 3 ? 0.11f : 0.07f);
+    Sums s = code_sums(c, x, n, lo, reach / (hi - lo));
     solve_affine(&s, (float)n, sum, squares, &best);
   }
   for (int i = 0; i < PASSES && best.scale > 0; i++) {
-    Sums s = code_sums(x, n, best.min, 1 / best.scale, top, 0);
+    Sums s = code_sums(c, x, n, best.min, 1 / best.scale);
     solve_affine(&s, (float)n, sum, squares, &best);
   }
   return best;
@@ -118,8 +169,12 @@ static void solve_symmetric(const Sums *s, float xx, Part *best) {
   if (error < best->error) *best = (Part){scale, 0, error};
 }
 
-static Part symmetric_part(const float *x, int n, float zero) {
-  float top = 2 * zero - 1, extreme = 0, squares = 0;
+/* Scales that put the extreme near the lowest value and, of coarse or uneven codes, the highest. */
+static Part symmetric_part(const Coder *c, const float *x, int n) {
+  float extreme = 0, squares = 0;
+  float low = c->table ? (float)c->table[0] : -c->zero;
+  float high = c->table ? (float)c->table[15] : c->top - c->zero;
+  float step = c->table ? 1 : c->zero > 4 ? 0.11f : 0.08f;
   for (int i = 0; i < n; i++) {
     if (fabsf(x[i]) > fabsf(extreme)) extreme = x[i];
     squares += x[i] * x[i];
@@ -127,18 +182,21 @@ static Part symmetric_part(const float *x, int n, float zero) {
   Part best = {0, 0, INFINITY};
   if (!(fabsf(extreme) > 0)) return best;
   for (int t = -TRIES; t <= TRIES; t++) {
-    float step = (float)t * (zero > 4 ? 0.11f : 0.08f);
-    Sums s = code_sums(x, n, 0, -(zero + step) / extreme, top, zero);
+    Sums s = code_sums(c, x, n, 0, (low - (float)t * step) / extreme);
     solve_symmetric(&s, squares, &best);
-    if (zero > 4) continue;
-    s = code_sums(x, n, 0, (zero - 1 + step) / extreme, top, zero);
+    if (!c->table && c->zero > 4) continue;
+    s = code_sums(c, x, n, 0, (high + (float)t * step) / extreme);
     solve_symmetric(&s, squares, &best);
   }
   for (int i = 0; i < PASSES && best.scale != 0; i++) {
-    Sums s = code_sums(x, n, 0, 1 / best.scale, top, zero);
+    Sums s = code_sums(c, x, n, 0, 1 / best.scale);
     solve_symmetric(&s, squares, &best);
   }
   return best;
+}
+
+float fit_table_scale(const float *x, int n, const int8_t *table) {
+  return symmetric_part(&(Coder){.table = table}, x, n).scale;
 }
 
 /* ---- a super-block
@@ -150,7 +208,7 @@ typedef struct Fit {
   int parts, n; /* elements of a part */
   int lo, hi;   /* of a scale */
   int min_top;  /* of a minimum: 0 for none */
-  float top, zero;
+  Coder coder;
   Part part[QS_PARTS];
 } Fit;
 
@@ -169,7 +227,7 @@ static float choose_integers(const Fit *f, int i, Super *s) {
   for (int a = scale - 1; a <= scale + 1; a++) {
     for (int b = min - 1; b <= min + 1; b++) {
       if (a < f->lo || a > f->hi || b < 0 || b > f->min_top) continue;
-      float error = part_error(x, f->n, d * (float)a, -dmin * (float)b, f->top, f->zero, NULL);
+      float error = part_error(&f->coder, x, f->n, d * (float)a, -dmin * (float)b);
       if (!(error < best)) continue;
       best = error;
       s->scale[i] = (int8_t)a;
@@ -183,9 +241,12 @@ static float choose_integers(const Fit *f, int i, Super *s) {
 static double fill_codes(const Fit *f, Super *s) {
   float d = d_of(s), dmin = f->min_top ? f16_to_f32(s->dmin) : 0;
   double error = 0;
-  for (int i = 0; i < f->parts; i++)
-    error += part_error(f->x + i * f->n, f->n, d * (float)s->scale[i], -dmin * (float)s->min[i],
-                        f->top, f->zero, s->code + i * f->n);
+  for (int i = 0; i < f->parts; i++) {
+    const float *x = f->x + i * f->n;
+    float scale = d * (float)s->scale[i], min = -dmin * (float)s->min[i];
+    error += part_error(&f->coder, x, f->n, scale, min);
+    part_codes(&f->coder, x, f->n, scale, min, s->code + i * f->n);
+  }
   return error;
 }
 
@@ -195,7 +256,8 @@ static void solve_halves(const Fit *f, Super *s) {
   for (int i = 0; i < f->parts; i++) {
     double q = 0, qq = 0, xq = 0, x = 0, scale = s->scale[i], min = s->min[i];
     for (int k = i * f->n; k < (i + 1) * f->n; k++) {
-      double code = (double)s->code[k] - (double)f->zero, value = f->x[k];
+      int c = s->code[k];
+      double code = f->coder.table ? f->coder.table[c] : c - (int)f->coder.zero, value = f->x[k];
       q += code;
       qq += code * code;
       xq += value * code;
@@ -231,15 +293,11 @@ static void finish(const Fit *f, Super *s) {
 }
 
 void fit_affine(const float *x, int parts, int scale_top, int code_top, Super *s) {
-  Fit f = {.x = x,
-           .parts = parts,
-           .n = QS / parts,
-           .hi = scale_top,
-           .min_top = scale_top,
-           .top = (float)code_top};
+  Fit f = {.x = x, .parts = parts, .n = QS / parts, .hi = scale_top, .min_top = scale_top};
   float scale = 0, min = 0;
+  f.coder.top = (float)code_top;
   for (int i = 0; i < parts; i++) {
-    f.part[i] = affine_part(x + i * f.n, f.n, f.top);
+    f.part[i] = affine_part(&f.coder, x + i * f.n, f.n);
     if (f.part[i].scale > scale) scale = f.part[i].scale;
     if (-f.part[i].min > min) min = -f.part[i].min;
   }
@@ -248,19 +306,28 @@ void fit_affine(const float *x, int parts, int scale_top, int code_top, Super *s
   finish(&f, s);
 }
 
-void fit_symmetric(const float *x, int parts, int scale_top, int zero, Super *s) {
-  Fit f = {.x = x,
-           .parts = parts,
-           .n = QS / parts,
-           .lo = -scale_top,
-           .hi = scale_top - 1,
-           .top = (float)(2 * zero - 1),
-           .zero = (float)zero};
+static void fit_scaled(const Coder *c, const float *x, int parts, int scale_top, Super *s) {
+  Fit f = {.x = x, .parts = parts, .n = QS / parts, .lo = -scale_top, .hi = scale_top - 1};
   float extreme = 0;
+  f.coder = *c;
   for (int i = 0; i < parts; i++) {
-    f.part[i] = symmetric_part(x + i * f.n, f.n, f.zero);
+    f.part[i] = symmetric_part(c, x + i * f.n, f.n);
     if (fabsf(f.part[i].scale) > fabsf(extreme)) extreme = f.part[i].scale;
   }
   s->d = f32_to_f16(extreme / (float)-scale_top);
   finish(&f, s);
+}
+
+void fit_symmetric(const float *x, int parts, int scale_top, int zero, Super *s) {
+  fit_scaled(&(Coder){(float)(2 * zero - 1), (float)zero, NULL}, x, parts, scale_top, s);
+}
+
+void fit_table(const float *x, int scale_top, const int8_t *table, Super *s) {
+  fit_scaled(&(Coder){.table = table}, x, QS_BLOCKS, scale_top, s);
+}
+
+void fit_ternary(const float *x, Super *s) {
+  Coder c = {2, 1, NULL};
+  s->d = f32_to_f16(symmetric_part(&c, x, QS).scale);
+  part_codes(&c, x, QS, d_of(s), 0, s->code);
 }

@@ -11,4 +11,14 @@ void fit_affine(const float *x, int parts, int scale_top, int code_top, Super *s
  * scale_top - 1. */
 void fit_symmetric(const float *x, int parts, int scale_top, int zero, Super *s);
 
+/* For weights d * scale * table[code], ascending tables of 16 values; scales as in fit_symmetric,
+ * QS_BLOCKS parts. */
+void fit_table(const float *x, int scale_top, const int8_t *table, Super *s);
+/* For weights d * (code - 1), codes 0 .. 2. */
+void fit_ternary(const float *x, Super *s);
+/* Scale of least squared error of n values (a multiple of 8) against scale * table[code]. */
+float fit_table_scale(const float *x, int n, const int8_t *table);
+/* Code of the table's value nearest to v. */
+uint8_t table_nearest(const int8_t *table, float v);
+
 #endif

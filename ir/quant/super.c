@@ -143,6 +143,8 @@ void super_ints(const SuperFormat *f, KBuilder *b, KAddr a, KVal sub, QuantInts 
   unpack_plane(b, codes, f->width[0], 0, true, out->code);
   if (f->width[1])
     unpack_plane(b, k_off(codes, 64 * f->width[0]), f->width[1], f->width[0], false, out->code);
+  KVal table = f->table ? table_vector(b, f->table) : 0;
+  for (int j = 0; table && j < 8; j++) out->code[j] = k_op2(b, KOP_lookup, out->code[j], table);
   read_scales(f, &r, sub, out);
 }
 
@@ -170,6 +172,7 @@ KVal super_one(const SuperFormat *f, KBuilder *b, KAddr a, KVal lane, KVal k) {
     code = k_op2(b, KOP_or, code,
                  unpack_plane_one(b, k_off(codes, 64 * f->width[0]), f->width[1], f->width[0], lane,
                                   within));
+  if (f->table) code = table_one(b, f->table, code);
   if (zero_of(f)) code = scale_op(&r, KOP_sub, code, zero_of(f));
   KVal x = k_cvt(b, code, K_f32);
   return min ? k_fma(b, scale, x, min) : k_op2(b, KOP_mul, scale, x);

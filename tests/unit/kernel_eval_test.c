@@ -220,6 +220,27 @@ static void test_reductions(void **state) {
   assert_int_equal(sum, (int8_t)1600);
 }
 
+static void test_lookup(void **state) {
+  (void)state;
+  uint8_t codes[64], table[64], y[64];
+  for (int i = 0; i < 64; i++) {
+    codes[i] = (uint8_t)(i * 7 & 15);
+    table[i] = (uint8_t)(i * 37 + 200);
+  }
+  const char *text =
+      KERNEL("%c: ptr<i8>, %t: ptr<i8>, %y: ptr<i8>",
+             "par %i in 0..1 {\n%p = load v16i32 %c[0]\n%q = load v16i32 %t[0]\n"
+             "%d = lookup %p, %q\nstore %d, %y[0]\n}\n");
+  const KBuffer buffers[] = {{codes, 64}, {table, 64}, {y, 64}};
+  run_ok(text, buffers, NULL);
+  for (int i = 0; i < 64; i++) assert_int_equal(y[i], table[i / 16 * 16 + codes[i]]);
+  codes[63] = 16;
+  Diag *d = diag_new();
+  assert_int_equal(run(text, buffers, NULL, d), FAIL);
+  assert_non_null(strstr(diag_text(d), "a code has more than 4 bits"));
+  diag_free(d);
+}
+
 static void test_dot4(void **state) {
   (void)state;
   uint8_t u[64];
@@ -403,6 +424,7 @@ int main(void) {
       cmocka_unit_test(test_operations),
       cmocka_unit_test(test_reductions),
       cmocka_unit_test(test_dot4),
+      cmocka_unit_test(test_lookup),
       cmocka_unit_test(test_lanes),
       cmocka_unit_test(test_bounds),
       cmocka_unit_test(test_masks),

@@ -15,8 +15,9 @@
 
 enum { QK = 32, QS = 256, COLS = 2 * QS, STREAM = 64 * QK };
 
-static const Storage FORMATS[] = {Q_f32,  Q_f16,  Q_bf16, Q_q4_0, Q_q4_1, Q_q5_0, Q_q5_1,
-                                  Q_q8_0, Q_q2_k, Q_q3_k, Q_q4_k, Q_q5_k, Q_q6_k};
+static const Storage FORMATS[] = {Q_f32,  Q_f16,   Q_bf16,  Q_q4_0,   Q_q4_1,  Q_q5_0,
+                                  Q_q5_1, Q_q8_0,  Q_q2_k,  Q_q3_k,   Q_q4_k,  Q_q5_k,
+                                  Q_q6_k, Q_tq1_0, Q_tq2_0, Q_iq4_nl, Q_iq4_xs};
 
 static float next_float(uint32_t *state) {
   *state ^= *state << 13;
@@ -77,6 +78,21 @@ static int q6_code(const uint8_t *p, int k) {
   return low | pair_of(p + 128, k) << 4;
 }
 
+static const int IQ4_VALUES[16] = {-127, -104, -83, -65, -49, -35, -22, -10,
+                                   1,    13,   25,  38,  53,  69,  89,  113};
+
+static int xs_scale(const uint8_t *p, int i) {
+  return ((p[4 + i / 2] >> (4 * (i & 1)) & 15) | (p[2 + i / 4] >> (2 * (i & 3)) & 3) << 4) - 32;
+}
+
+/* Digit of element k of tq1_0, from its byte read as a fraction of 256 in base 3. */
+static int trit_of(const uint8_t *p, int k) {
+  int byte = k < 160 ? k % 32 : k < 240 ? 32 + (k - 160) % 16 : 48 + (k - 240) % 4;
+  int digit = k < 160 ? k / 32 : k < 240 ? (k - 160) / 16 : (k - 240) / 4, rest = p[byte];
+  for (int i = 0; i < digit; i++) rest = rest * 3 % 256;
+  return rest * 3 / 256;
+}
+
 static float with_min(const uint8_t *halves, int scale, int min, int code) {
   return half_at(halves) * (float)scale * (float)code - half_at(halves + 2) * (float)min;
 }
@@ -109,13 +125,26 @@ static float by_formula(Storage s, const uint8_t *p, int k) {
                     nibble_of(p + 48, k) | (p[16 + k % 32] >> (k / 32) & 1) << 4);
   case Q_q6_k:
     return half_at(p + 208) * (float)(int8_t)p[192 + k / 16] * (float)(q6_code(p, k) - 32);
+  case Q_tq1_0: return half_at(p + 52) * (float)(trit_of(p, k) - 1);
+  case Q_tq2_0: return half_at(p + 64) * (float)(pair_of(p, k) - 1);
+  case Q_iq4_nl: return half_at(p) * (float)IQ4_VALUES[nibble(p + 2, k)];
+  case Q_iq4_xs:
+    return half_at(p) * (float)xs_scale(p, k / 32) *
+           (float)IQ4_VALUES[nibble(p + 8 + k / 32 * 16, k % 32)];
   default: fail(); return 0;
   }
 }
 
 /* Byte of a block at which its f16 scale stands; a minimum stands behind it. */
 static uint32_t scale_at(Storage s) {
-  return s == Q_q2_k ? 80 : s == Q_q3_k ? 108 : s == Q_q6_k ? 208 : 0;
+  switch (s) {
+  case Q_q2_k: return 80;
+  case Q_q3_k: return 108;
+  case Q_q6_k: return 208;
+  case Q_tq1_0: return 52;
+  case Q_tq2_0: return 64;
+  default: return 0;
+  }
 }
 
 static bool has_min(Storage s) {
@@ -200,6 +229,10 @@ static double error_bound(Storage s) {
   case Q_q4_k: return 2.0 / 15 / 2 + 0.05;
   case Q_q5_k: return 2.0 / 31 / 2 + 0.03;
   case Q_q6_k: return 1.0 / 32 / 2 + 0.01;
+  case Q_tq1_0:
+  case Q_tq2_0: return 0.5;
+  case Q_iq4_nl:
+  case Q_iq4_xs: return 23.0 / 127 / 2 + 0.06;
   default: return 1.0 / 127 / 2 + 0.0005;
   }
 }
@@ -214,7 +247,8 @@ static void encoding_is_near_and_idempotent(void **state) {
     q->encode(x, once, STREAM);
     q->decode(once, y, STREAM);
     for (int i = 0; i < STREAM; i++) assert_true(fabs(x[i] - y[i]) <= error_bound(FORMATS[f]));
-    if (q->block == QS) continue; /* a search: many codings of one block are near each other */
+    if (q->block == QS || FORMATS[f] == Q_iq4_nl)
+      continue; /* a search: many codings of one block are near each other */
     q->encode(y, twice, STREAM);
     q->decode(twice, x, STREAM);
     assert_memory_equal(x, y, sizeof x);
@@ -349,9 +383,10 @@ static void integers_give_what_decode_gives(void **state) {
   static const struct {
     Storage storage;
     int zero, top;
-  } CASES[] = {{Q_q4_0, 8, 15},    {Q_q4_1, 0, 15}, {Q_q5_0, 16, 31}, {Q_q5_1, 0, 31},
-               {Q_q8_0, 128, 255}, {Q_q2_k, 0, 3},  {Q_q3_k, 4, 7},   {Q_q4_k, 0, 15},
-               {Q_q5_k, 0, 31},    {Q_q6_k, 32, 63}};
+  } CASES[] = {{Q_q4_0, 8, 15},      {Q_q4_1, 0, 15},     {Q_q5_0, 16, 31}, {Q_q5_1, 0, 31},
+               {Q_q8_0, 128, 255},   {Q_q2_k, 0, 3},      {Q_q3_k, 4, 7},   {Q_q4_k, 0, 15},
+               {Q_q5_k, 0, 31},      {Q_q6_k, 32, 63},    {Q_tq1_0, 1, 2},  {Q_tq2_0, 1, 3},
+               {Q_iq4_nl, 128, 241}, {Q_iq4_xs, 128, 241}};
   static int32_t out[COLS / QK * INTS_WORDS];
   (void)state;
   for (size_t c = 0; c < COUNT(CASES); c++) {
