@@ -393,12 +393,46 @@ static void test_barriers(void **state) {
   assert_int_equal(at, 4);
 }
 
+/* What can't be lowered is an error that names the op, not a crash. */
+static void test_refusals(void **state) {
+  (void)state;
+  static const struct {
+    const char *text, *message;
+  } cases[] = {
+      {"graph @g(%x: tensor<4 x f64>) -> (y: %y) { %y = neg %x }", "neg works on f64"},
+      {"graph @g(%x: tensor<2x4 x f64>) -> (y: %y) { %y = reshape %x {shape = [8]} }",
+       "reshape works on f64"},
+      {"dim S in 1..9 graph @g(%x: tensor<2xS x f32>) -> (y: %y) {"
+       " %q = requant %x {act = i16} %y = reshape %x {shape = [-1]} }",
+       "requant needs rows of a width known when compiling"},
+      {"const %w : tensor<16x256 x f32 : i64> = weight \"w\" graph @g(%x: tensor<4x256 x f32>)"
+       " -> (y: %y) { %y = linear %x, %w }",
+       "linear reads a weight in a format"},
+  };
+  for (size_t i = 0; i < COUNT(cases); i++) {
+    Buf text = {0};
+    Diag *d = diag_new();
+    PassCtx ctx = {.diag = d};
+    Module *m;
+    KProgram *p;
+    buf_printf(&text, "module @m { %s }", cases[i].text);
+    if (module_parse(text.data, "refused", d, &m) != OK) fail_msg("%s", diag_text(d));
+    assert_int_equal(lower_module(m, &WIDE, &ctx, &p), FAIL);
+    if (!strstr(diag_text(d), cases[i].message))
+      fail_msg("%s (expected: %s)", diag_text(d), cases[i].message);
+    module_free(m);
+    diag_free(d);
+    buf_free(&text);
+  }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_values),         cmocka_unit_test(test_bits),
       cmocka_unit_test(test_logits_entry),   cmocka_unit_test(test_shared_kernels),
       cmocka_unit_test(test_equal_launches), cmocka_unit_test(test_fusion),
       cmocka_unit_test(test_memory_plan),    cmocka_unit_test(test_barriers),
+      cmocka_unit_test(test_refusals),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
