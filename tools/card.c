@@ -80,3 +80,32 @@ void card_write(const Model *model, const Module *m, const CompileOptions *o,
   buf_puts(out, text);
   free(text);
 }
+
+/* The card lies in a program as JSON that begins with "ingot_card": it is found by that, not by a
+ * symbol, so that a stripped program is known too. */
+static json_t *find_card(const MappedFile *f) {
+  static const char begin[] = "{\"ingot_card\":";
+  const uint8_t *p = f->data, *end = p + f->size;
+  while ((p = memmem(p, (size_t)(end - p), begin, sizeof begin - 1))) {
+    json_t *card = json_loadb((const char *)p, (size_t)(end - p), JSON_DISABLE_EOF_CHECK, NULL);
+    if (card && json_object_get(card, "compiler")) return card;
+    json_decref(card);
+    p += sizeof begin - 1;
+  }
+  return NULL;
+}
+
+json_t *card_of_program(const char *path, bool *elf) {
+  MappedFile file = {0};
+  Arena *a = arena_new();
+  Diag *quiet = diag_new();
+  json_t *card = NULL;
+  *elf = file_map(a, quiet, path, &file) == OK && file.size > 64 &&
+         memcmp(file.data, "\177ELF", 4) == 0;
+  if (*elf) card = find_card(&file);
+  if (card) json_object_set_new(card, "file_bytes", json_integer((json_int_t)file.size));
+  file_unmap(&file);
+  diag_free(quiet);
+  arena_free(a);
+  return card;
+}

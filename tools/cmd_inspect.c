@@ -1,6 +1,7 @@
 /* ingot inspect: what a model file or a produced program is. */
 #include "frontend/model.h"
 #include "ir/quant.h"
+#include "tools/card.h"
 #include "tools/commands.h"
 #include "tools/options.h"
 #include "tools/progress.h"
@@ -103,24 +104,6 @@ static json_t *model_facts(const Model *m) {
   return j;
 }
 
-/* The card of a produced program lies in its file as JSON that begins with "ingot_card": it is
- * found by that, not by a symbol, so that a stripped program is known too. */
-static json_t *program_card(const MappedFile *f) {
-  static const char begin[] = "{\"ingot_card\":";
-  const uint8_t *p = f->data, *end = p + f->size;
-  while ((p = memmem(p, (size_t)(end - p), begin, sizeof begin - 1))) {
-    json_t *card = json_loadb((const char *)p, (size_t)(end - p), JSON_DISABLE_EOF_CHECK, NULL);
-    if (card && json_object_get(card, "compiler")) return card;
-    json_decref(card);
-    p += sizeof begin - 1;
-  }
-  return NULL;
-}
-
-static bool is_elf(const MappedFile *f) {
-  return f->size > 64 && memcmp(f->data, "\177ELF", 4) == 0;
-}
-
 static void print_value(const char *key, const json_t *v) {
   if (json_is_string(v))
     printf("%-14s %s\n", key, json_string_value(v));
@@ -172,16 +155,9 @@ static void print_facts(json_t *facts, const InspectOptions *o) {
     printf("\n%s\n", json_string_value(json_object_get(facts, "chat_template")));
 }
 
-static Status collect(const char *path, Arena *a, Diag *d, json_t **out) {
-  MappedFile file = {0};
-  Diag *quiet = diag_new();
-  if (file_map(a, quiet, path, &file) == OK && is_elf(&file)) {
-    *out = program_card(&file);
-    if (*out) json_object_set_new(*out, "file_bytes", json_integer((json_int_t)file.size));
-  }
-  diag_free(quiet);
-  bool elf = file.data && is_elf(&file);
-  file_unmap(&file);
+static Status collect(const char *path, Diag *d, json_t **out) {
+  bool elf;
+  *out = card_of_program(path, &elf);
   if (elf) return *out ? OK : diag_error(d, path, "is a program, but ingot did not make it");
   Model *m;
   TRY(model_open(path, MODEL_WEIGHTS | MODEL_TEXT, d, &m));
@@ -198,7 +174,7 @@ int cmd_inspect(int argc, char **argv) {
     Arena *a = arena_new();
     Diag *d = diag_new();
     json_t *facts = NULL;
-    status = collect(args.arg[0], a, d, &facts) == OK ? EXIT_DONE : EXIT_FAILED;
+    status = collect(args.arg[0], d, &facts) == OK ? EXIT_DONE : EXIT_FAILED;
     fputs(diag_text(d), stderr);
     if (facts && o.json) {
       json_dumpf(facts, stdout, JSON_INDENT(2));

@@ -1,134 +1,17 @@
-/* ingot run: compile into the user's cache, then become the program.
- *
- * The cache key covers the content of the model's files, the options and the compiler itself, so a
- * changed model or compiler never meets an old program.
- */
+/* ingot run: compile into the user's cache, then become the program (tools/cache.c). */
+#include "tools/cache.h"
 #include "tools/commands.h"
-#include "tools/compile.h"
 
-#include <errno.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
-static const Command command = {
-    .name = "run",
-    .usage = "MODEL [options] [-- ARGS]",
-    .help = "Compiles MODEL into the cache ($XDG_CACHE_HOME/ingot or ~/.cache/ingot) unless it is "
-            "there\n"
-            "already, then runs the program with ARGS. Options before MODEL are the compiler's; "
-            "whatever\n"
-            "stands behind MODEL goes to the program.",
-    .options = compile_options,
-    .min_args = 1,
-    .max_args = UINT32_MAX,
-    .rest_is_args = true,
+static const CacheCommand run = {
+    .command = {.name = "run",
+                .usage = "MODEL [options] [-- ARGS]",
+                .help = "Compiles MODEL into the cache ($XDG_CACHE_HOME/ingot or ~/.cache/ingot) "
+                        "unless it is there\n"
+                        "already, then runs the program with ARGS. Options before MODEL are the "
+                        "compiler's; whatever\n"
+                        "stands behind MODEL goes to the program."},
 };
 
-/* 128 bits of FNV-1a, in two halves with different bases. */
-typedef struct Key {
-  uint64_t half[2];
-} Key;
-
-static void key_add(Key *k, const char *s) {
-  const uint64_t prime = 0x100000001b3;
-  do {
-    for (int i = 0; i < 2; i++) k->half[i] = (k->half[i] ^ (uint8_t)(*s + 31 * i)) * prime;
-  } while (*s++);
-}
-
-static void key_add_number(Key *k, uint64_t n) {
-  char text[32];
-  snprintf(text, sizeof text, "%llu", (unsigned long long)n);
-  key_add(k, text);
-}
-
-static Status make_key(const CompileOptions *o, Diag *d, Key *k) {
-  Model *m;
-  struct stat self;
-  *k = (Key){{0xcbf29ce484222325, 0x84222325cbf29ce4}};
-  TRY(model_open(o->model, MODEL_WEIGHTS | MODEL_TEXT | MODEL_HASHES, d, &m));
-  for (uint32_t i = 0; i < m->card.nfiles; i++) {
-    key_add(k, m->card.files[i].file);
-    key_add(k, m->card.files[i].sha256 ? m->card.files[i].sha256 : "");
-  }
-  model_close(m);
-  const char *texts[] = {o->task, o->quant, o->act, o->kv, o->cpu, o->backend};
-  for (size_t i = 0; i < COUNT(texts); i++) key_add(k, texts[i] ? texts[i] : "");
-  key_add_number(k, (uint64_t)o->context);
-  key_add_number(k, (uint64_t)o->chunk);
-  key_add(k, INGOT_VERSION);
-  if (stat("/proc/self/exe", &self) == 0) {
-    key_add_number(k, (uint64_t)self.st_mtim.tv_sec);
-    key_add_number(k, (uint64_t)self.st_mtim.tv_nsec);
-    key_add_number(k, (uint64_t)self.st_size);
-  }
-  return OK;
-}
-
-static Status make_folders(char *path, Diag *d) {
-  for (char *slash = strchr(path + 1, '/');; slash = strchr(slash + 1, '/')) {
-    if (slash) *slash = 0;
-    if (mkdir(path, 0700) != 0 && errno != EEXIST)
-      return diag_error(d, path, "cannot be made: %s", strerror(errno));
-    if (!slash) return OK;
-    *slash = '/';
-  }
-}
-
-static Status cached_program(Arena *a, CompileOptions *o, Diag *d) {
-  const char *base = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
-  Key k;
-  if (!base || !*base) {
-    if (!home || !*home)
-      return diag_error(d, "run", "neither XDG_CACHE_HOME nor HOME says where the cache is");
-    base = arena_printf(a, "%s/.cache", home);
-  }
-  char *folder = arena_printf(a, "%s/ingot", base);
-  TRY(make_folders(folder, d));
-  TRY(make_key(o, d, &k));
-  o->out = arena_printf(a, "%s/%016llx%016llx", folder, (unsigned long long)k.half[0],
-                        (unsigned long long)k.half[1]);
-  if (access(o->out, X_OK) == 0) return OK;
-  CompileReport report;
-  return compile_model(o, d, &report);
-}
-
 int cmd_run(int argc, char **argv) {
-  CompileOptions o = compile_defaults();
-  Command c = command;
-  Args args;
-  c.noptions = compile_options_count;
-  o.cpu = "native";
-  int status = options_parse(&c, argc, argv, &o, &args);
-  if (status >= 0) {
-    args_free(&args);
-    return status;
-  }
-  Arena *a = arena_new();
-  Diag *d = diag_new();
-  o.model = args.arg[0];
-  if (o.out || strcmp(o.emit, "exe") != 0) {
-    status = usage_error("run", "--out and --emit are for 'ingot compile'");
-  } else if (cached_program(a, &o, d) == OK) {
-    char **program = mem_alloc((args.n + 1) * sizeof *program);
-    program[0] = (char *)(uintptr_t)o.out;
-    uint32_t skip = args.n > 1 && strcmp(args.arg[1], "--") == 0;
-    for (uint32_t i = 1 + skip; i < args.n; i++) program[i - skip] = (char *)(uintptr_t)args.arg[i];
-    fputs(diag_text(d), stderr);
-    fflush(NULL);
-    execv(o.out, program);
-    diag_error(d, o.out, "cannot be run: %s", strerror(errno));
-    mem_free(program);
-  }
-  if (status < 0) {
-    fputs(diag_text(d), stderr);
-    status = EXIT_FAILED;
-  }
-  diag_free(d);
-  arena_free(a);
-  args_free(&args);
-  return status;
+  return cache_command(&run, argc, argv);
 }

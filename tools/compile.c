@@ -5,14 +5,13 @@
 #include "passes/pipeline.h"
 #include "tools/card.h"
 #include "tools/progress.h"
+#include "tools/tile.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 
-static const char *const quant_names[] = {"none", "f16",  "bf16", "q4_0", "q4_1",
-                                          "q5_0", "q5_1", "q8_0", NULL};
 static const char *const act_names[] = {"i16", "i8", "f32", NULL};
 static const char *const kv_names[] = {"f16", "f32", NULL};
 static const char *const emit_names[] = {"exe", "lib",   "obj",    "llvm-ir",
@@ -27,7 +26,7 @@ const Option compile_options[] = {
     {"task", 0, OPTION_CHOICE, FIELD(task), NULL,
      "what the program does (default: what the model is for)", task_names},
     {"quant", 0, OPTION_CHOICE, FIELD(quant), NULL,
-     "format of the weights (default: a GGUF's own, q8_0 for float models)", quant_names},
+     "format of the weights (default: a GGUF's own, q8_0 for float models)", quant_choices},
     {"act", 0, OPTION_CHOICE, FIELD(act), NULL,
      "how activations enter integer products (default: i16)", act_names},
     {"kv", 0, OPTION_CHOICE, FIELD(kv), NULL,
@@ -56,6 +55,7 @@ const Option compile_options[] = {
     {"json", 0, OPTION_FLAG, FIELD(json), NULL, "report as JSON on stdout", NULL},
     {"quiet", 'q', OPTION_FLAG, FIELD(quiet), NULL, "no progress, no report", NULL},
     {"verbose", 'v', OPTION_FLAG, FIELD(verbose), NULL, "say more", NULL},
+    {"tile", 0, OPTION_STRING, FIELD(tile), "SIZES", NULL, NULL},
     {"fail-alloc", 0, OPTION_INT, FIELD(fail_alloc), "N", NULL, NULL},
     {"fail-read", 0, OPTION_INT, FIELD(fail_read), "N", NULL, NULL},
 };
@@ -133,13 +133,8 @@ static Status choose_levels(Job *j) {
 
 static PassOptions pass_options(const Job *j) {
   const CompileOptions *o = j->o;
-  PassOptions p = {.quant = Q_plain};
-  bool none = o->quant && strcmp(o->quant, "none") == 0;
-  if (o->quant && !none)
-    storage_parse(o->quant, &p.quant);
-  else if (!o->quant && j->model->format == FORMAT_HF)
-    p.quant = Q_q8_0;
-  p.quant_none = none;
+  PassOptions p = {0};
+  quant_choose(&p, o->quant ? o->quant : j->model->format == FORMAT_HF ? "q8_0" : "keep");
   p.act = strcmp(o->act, "i16") == 0 ? ACT_i16 : strcmp(o->act, "i8") == 0 ? ACT_i8 : ACT_f32;
   return p;
 }
@@ -179,7 +174,9 @@ static Status lower_levels(Job *j) {
   j->programs = mem_alloc(j->nlevels * sizeof *j->programs);
   for (uint32_t i = 0; i < j->nlevels; i++) {
     progress_step(&j->progress, "lowering", 0, 0);
-    TRY(lower_module(j->module, &j->levels[i]->lower, &c, &j->programs[i]));
+    LowerTarget target = j->levels[i]->lower;
+    TRY(tile_override(j->o->tile, &target, j->d));
+    TRY(lower_module(j->module, &target, &c, &j->programs[i]));
     if (j->o->verify_each) TRY(kprogram_verify(j->programs[i], j->d));
   }
   return OK;

@@ -22,6 +22,7 @@ typedef struct CompileOptions {
   const char *dump, *stop_after, *start_from; /* pass names, or a file for start_from */
   bool verify_each, time_passes, explain, quiet, verbose, json;
   const char *verify;            /* NULL: off; "" or a bound */
+  const char *tile;              /* tuning: sizes in place of the level's, see tools/tile.h */
   int64_t fail_alloc, fail_read; /* tests: the n-th allocation or read fails */
 } CompileOptions;
 

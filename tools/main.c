@@ -14,6 +14,7 @@ static const struct CommandRow {
 } commands[] = {
     {"compile", cmd_compile, "make a standalone program of a model"},
     {"run", cmd_run, "compile a model into the cache, then become the program"},
+    {"profile", cmd_profile, "show where a program's or model's time goes"},
     {"inspect", cmd_inspect, "say what a model file or a produced program is"},
     {"eval", cmd_eval, "run IR text by the reference evaluator"},
     {"opt", cmd_opt, "run passes over IR text"},

@@ -12,8 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const Call *const calls[] = {&call_generate,   &call_tensors,  &call_bench, &call_profile, &call_tokenize,
-                                    &call_detokenize, &call_template, &call_card};
+static const Call *const calls[] = {&call_generate, &call_tensors,    &call_bench,    &call_profile,
+                                    &call_tokenize, &call_detokenize, &call_template, &call_card};
 enum { NCALLS = sizeof calls / sizeof calls[0] };
 
 static const char *what_is_missing(const Call *c, const IngotModel *m) {

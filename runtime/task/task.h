@@ -44,7 +44,7 @@ static inline ExecOptions run_options(const RunOptions *r) {
   return (ExecOptions){.threads = (unsigned)r->threads, .cpu = r->cpu};
 }
 
-extern const Call call_generate, call_tensors, call_bench, call_profile, call_tokenize, call_detokenize,
-    call_template, call_card;
+extern const Call call_generate, call_tensors, call_bench, call_profile, call_tokenize,
+    call_detokenize, call_template, call_card;
 
 #endif

@@ -225,6 +225,54 @@ def test_run_cache(folder):
     assert len(os.listdir(f"{folder}/cache/ingot")) == 1
 
 
+# ---- profile ----
+
+ROW_KEYS = {"label", "kernel", "class", "launches", "calls", "median_s", "p95_s", "total_s", "share", "bytes", "flops", "gbs",
+            "gflops", "waiting"}
+
+
+def check_profile(report, prompt, steps, threads):
+    assert (report["threads"], report["p"], report["n"]) == (threads, prompt, steps) and report["read_gbs"] > 0, report
+    assert [(e["entry"], e["tokens"]) for e in report["entries"]] == [("prefill", prompt), ("decode", steps)]
+    for e in report["entries"]:
+        rows = e["kernels"]
+        assert all(set(r) == ROW_KEYS for r in rows), rows[0]
+        assert [r["share"] for r in rows] == sorted((r["share"] for r in rows), reverse=True)
+        assert 0.9 < sum(r["share"] for r in rows) <= 1 + 1e-6, e
+        assert all(r["calls"] == r["launches"] * e["runs"] and 0 <= r["median_s"] <= r["p95_s"] for r in rows), e
+        assert abs(sum(r["bytes"] for r in rows) - e["bytes"]) < 1e-6 * e["bytes"] and e["flops"] > 0
+        assert len(e["waiting_s"]) == threads and all(0 <= w <= e["seconds"] for w in e["waiting_s"])
+    # every weight of the linears is read once a token: a product and a sum each
+    linear = {r["label"]: r for r in report["entries"][1]["kernels"] if r["kernel"].startswith("linear")}
+    assert len(linear) == 5 and all(r["flops"] >= 2 * r["calls"] * 64 * 64 for r in linear.values()), linear
+
+
+def test_profile(folder):
+    for threads in (1, 2):
+        report = json.loads(run(program(), "profile", "-p", "96", "-n", "24", "-t", threads, "--json").stdout)
+        check_profile(report, 96, 24, threads)
+        each = json.loads(run(program(), "profile", "-p", "96", "-n", "24", "-t", threads, "--json", "--each").stdout)
+        for whole, parts in zip(report["entries"], each["entries"]):
+            assert len(parts["kernels"]) == sum(r["launches"] for r in whole["kernels"])
+            assert parts["flops"] == whole["flops"] and all(r["launches"] == 1 for r in parts["kernels"])
+    table = run(program(), "profile", "-p", "96", "-n", "24", "-t", "1").stdout
+    assert "decode: 24 tokens in" in table and "mlp / down" in table and "GB/s" in table, table
+    env = dict(os.environ, XDG_CACHE_HOME=f"{folder}/cache")
+    check_profile(json.loads(run(INGOT, "profile", program(), "-p", "9", "-n", "3", "-t", "1", "--json").stdout), 9, 3, 1)
+    check_profile(json.loads(run(INGOT, "profile", "-q", "--json", MODEL, "-p", "9", "-n", "3", "-t", "1", env=env).stdout), 9, 3, 1)
+    expect_error(folder, [INGOT, "profile", sys.executable], 1, "ingot did not make it")
+
+
+def test_tile(folder):
+    """Tile sizes change code, not bits."""
+    compile_to(f"{folder}/app", "--tile", "token_tile=1,float_tile=3,row_groups=1,query_tile=2,prefetch_bytes=0")
+    ids = sample_ids(50)
+    assert logits(f"{folder}/app", folder, [ids]) == logits(program(), folder, [ids])
+    assert pathlib.Path(f"{folder}/app").read_bytes() != pathlib.Path(program()).read_bytes()
+    expect_error(folder, [INGOT, "compile", MODEL, "-o", f"{folder}/x", "--tile", "token_til=2"], 1, "token_tile")
+    expect_error(folder, [INGOT, "compile", MODEL, "-o", f"{folder}/x", "--tile", "row_groups=0"], 1, "row_groups", "1 to 64")
+
+
 # ---- wrong use and bad luck ----
 
 def expect_error(folder, command, code, *words, **kw):
