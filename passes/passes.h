@@ -16,6 +16,11 @@ typedef struct PassOptions {
   ActFormat act;        /* how activations enter contractions with integer weights */
 } PassOptions;
 
+/* What --quant may say: none, keep, and every format that is computed; NULL-terminated. */
+extern const char *const quant_choices[];
+/* Sets what one of them says. */
+void quant_choose(PassOptions *o, const char *choice);
+
 typedef struct PassCtx {
   Diag *diag;
   PassOptions options;

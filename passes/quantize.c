@@ -6,14 +6,32 @@
  * gather; norms, biases and everything else keep their plain floats. Rules, in order:
  *   --quant none   f32 for every matrix;
  *   (keep)         what the model has; plain f32, f16 and bf16 as f32, f16 and bf16 streams;
- *   --quant F      F, except that embeddings and output matrices get q8_0 when F has 4 or 5 bits
- *                  (they carry more of the error than their share of the bytes), and a matrix with
- *                  fewer columns than half a block of F gets f16 (padding to whole blocks would
- *                  more than double it).
+ *   --quant F      F, except that embeddings and output matrices get q8_0 when F has fewer than 8
+ *                  bits, or q6_k when F has super-blocks (they carry more of the error than their
+ *                  share of the bytes). Where rows don't fill whole super-blocks and padding them
+ *                  would add more than a sixteenth, the format's own substitute with blocks of 32
+ *                  (QuantDef.narrow: q5_0 for q4_k, q8_0 for q6_k, ..) is taken, and f16 for a
+ *                  matrix with fewer columns than half a block.
  * An output matrix is one whose linear reaches a graph's output through element-wise ops and views
  * alone. `act` is the option's where the format is of integers, f32 elsewhere.
  */
 #include "passes/util.h"
+
+#include <string.h>
+
+const char *const quant_choices[] = {"none", "keep",
+#define QUANT(name, ggml, block, bytes, packed) #name,
+#define QUANT_NAMED(name, ggml, block, bytes)
+#include "ir/quants.def"
+#undef QUANT
+#undef QUANT_NAMED
+                                     NULL};
+
+void quant_choose(PassOptions *o, const char *choice) {
+  o->quant = Q_plain;
+  o->quant_none = strcmp(choice, "none") == 0;
+  if (!o->quant_none && strcmp(choice, "keep") != 0) storage_parse(choice, &o->quant);
+}
 
 /* What the graphs do with a constant. */
 enum { USE_LINEAR = 1, USE_TABLE = 2, USE_OUTPUT = 4 };
@@ -58,24 +76,30 @@ static int format_bits(const QuantDef *q) {
   return (int)(q->block_bytes * 8 / q->block);
 }
 
+/* `s`, or what takes its place for rows of so many columns. */
+static Storage fitting(Storage s, int64_t cols) {
+  const QuantDef *q = quant_def(s);
+  int64_t padding = (int64_t)align_up((uint64_t)cols, q->block) - cols;
+  if (q->narrow != Q_plain && padding * 16 > cols) return fitting(q->narrow, cols);
+  return 2 * cols < (int64_t)q->block ? Q_f16 : s;
+}
+
 static Storage choose(const Module *m, const ConstDef *c, unsigned use, const PassOptions *o) {
   int64_t cols;
   if (o->quant_none) return Q_f32;
   if (o->quant == Q_plain)
     return c->type.storage == Q_plain ? plain_format(c->type.dtype) : c->type.storage;
   const QuantDef *q = quant_def(o->quant);
-  bool narrow = dim_is_const(m->dims, c->type.dim[1], &cols) && 2 * cols < (int64_t)q->block;
-  if (narrow) return Q_f16;
-  if ((use & (USE_TABLE | USE_OUTPUT)) && format_bits(q) < 8) return Q_q8_0;
-  return o->quant;
+  Storage s = o->quant;
+  if ((use & (USE_TABLE | USE_OUTPUT)) && format_bits(q) < 8) s = q->block > 32 ? Q_q6_k : Q_q8_0;
+  return dim_is_const(m->dims, c->type.dim[1], &cols) ? fitting(s, cols) : s;
 }
 
 static Status check_options(const PassCtx *c) {
   const QuantDef *q = quant_def(c->options.quant);
   if (c->options.quant_none || c->options.quant == Q_plain || (q && q->encode)) return OK;
   return diag_error(c->diag, "--quant",
-                    "%s can't be written (expected f16, bf16, q4_0, q4_1, q5_0, "
-                    "q5_1 or q8_0)",
+                    "%s can't be written (expected one of those that --help lists)",
                     storage_name(c->options.quant));
 }
 

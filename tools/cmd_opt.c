@@ -14,14 +14,12 @@ typedef struct OptOptions {
 } OptOptions;
 
 #define FIELD(name) offsetof(OptOptions, name)
-static const char *const quant_names[] = {"none", "keep", "f16",  "bf16", "q4_0",
-                                          "q4_1", "q5_0", "q5_1", "q8_0", NULL};
 static const char *const act_names[] = {"i16", "i8", "f32", NULL};
 static const Option options[] = {
     {"passes", 0, OPTION_STRING, FIELD(passes), "A,B",
      "passes to run, in this order ('all': the pipeline)", NULL},
     {"quant", 0, OPTION_CHOICE, FIELD(quant), NULL, "for the pass quantize (default: keep)",
-     quant_names},
+     quant_choices},
     {"act", 0, OPTION_CHOICE, FIELD(act), NULL, "for the pass quantize (default: i16)", act_names},
     {"out", 'o', OPTION_STRING, FIELD(out), "FILE", "write here instead of to stdout", NULL},
     {"explain-fusion", 0, OPTION_FLAG, FIELD(explain), NULL, "print the decisions of the pass fuse",
@@ -45,8 +43,8 @@ static int list_passes(void) {
 }
 
 static PassOptions pass_options(const OptOptions *o) {
-  PassOptions p = {.quant_none = strcmp(o->quant, "none") == 0};
-  if (!p.quant_none && strcmp(o->quant, "keep") != 0) storage_parse(o->quant, &p.quant);
+  PassOptions p = {0};
+  quant_choose(&p, o->quant);
   p.act = strcmp(o->act, "i16") == 0 ? ACT_i16 : strcmp(o->act, "i8") == 0 ? ACT_i8 : ACT_f32;
   return p;
 }

@@ -199,4 +199,4 @@ static const SuperFormat q2_k_format = {.bytes = q2_k_BYTES,
                                         .fit = q2_k_fit,
                                         .pack_scales = q2_k_pack_scales,
                                         .unpack_scales = q2_k_unpack_scales};
-SUPER_QUANT(q2_k, 10, 16 * q2_k_BYTES, Q_q4_0);
+SUPER_QUANT(q2_k, 10, 16 * q2_k_BYTES, Q_iq4_nl);

@@ -150,4 +150,4 @@ static const SuperFormat q3_k_format = {.bytes = q3_k_BYTES,
                                         .fit = q3_k_fit,
                                         .pack_scales = q3_k_pack_scales,
                                         .unpack_scales = q3_k_unpack_scales};
-SUPER_QUANT(q3_k, 11, 16 * q3_k_BYTES, Q_q4_0);
+SUPER_QUANT(q3_k, 11, 16 * q3_k_BYTES, Q_iq4_nl);
