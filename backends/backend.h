@@ -13,6 +13,7 @@
 typedef struct ProgramText {
   const char *name, *arch, *task;
   IngotGeneration generation;
+  IngotEncoder encoder;           /* all 0: no encoder */
   Buf tokenizer, chat, card;      /* blobs; empty = none */
 } ProgramText;
 

@@ -198,6 +198,7 @@ Status hf_open(Reader *r, const char *dir, const char *weights_file) {
   if (r->what & MODEL_TEXT) {
     TRY(hf_tokenizer_read(r, dir));
     TRY(hf_chat_read(r, dir));
+    TRY(hf_sentence_read(r, dir));
     default_eos(m);
   }
   TRY(map_small_files(r, dir));

@@ -29,6 +29,15 @@ typedef struct GenerationDefaults {
   int64_t bos_id; /* -1: not said */
 } GenerationDefaults;
 
+/* What a sentence-transformers folder says about embedding. */
+typedef struct SentenceModel {
+  bool there;
+  unsigned pooling; /* INGOT_POOL_.. of runtime/abi.h */
+  bool normalize;
+  int64_t max_tokens;  /* 0: not said */
+  const char *unknown; /* a part that ingot does not know, NULL: none */
+} SentenceModel;
+
 typedef struct Card {
   const char *name, *license, *source_path;
   struct {
@@ -51,6 +60,7 @@ typedef struct Model {
   TokenizerSpec tokenizer;
   ChatTemplateSpec chat;
   GenerationDefaults generation;
+  SentenceModel sentence;
   Card card;
   MappedFile *files;
   uint32_t nfiles;

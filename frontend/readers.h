@@ -44,6 +44,7 @@ Status gguf_open(Reader *r, const MappedFile *f);
 Status safetensors_read(Reader *r, const MappedFile *f);
 Status hf_tokenizer_read(Reader *r, const char *dir);
 Status hf_chat_read(Reader *r, const char *dir);
+Status hf_sentence_read(Reader *r, const char *dir);
 /* Name, licence and, when asked for, hashes of the files that were read. */
 Status card_read(Reader *r, const char *name, const char *license);
 

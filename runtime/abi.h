@@ -11,7 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define INGOT_ABI 1
+#define INGOT_ABI 2
 
 /* A kernel: iterations lo .. hi-1 of its parallel loop. `buffers` and `scalars` in the order of its
  * parameters. Never allocates, never fails. */
@@ -119,6 +119,25 @@ typedef struct IngotGeneration {
   int32_t do_sample;
 } IngotGeneration;
 
+/* How the vector of a sequence is made of the vectors of its tokens; several modes are put one
+ * behind the other, in this order. */
+enum {
+  INGOT_POOL_CLS = 1,
+  INGOT_POOL_MAX = 2,
+  INGOT_POOL_MEAN = 4,
+  INGOT_POOL_MEAN_SQRT = 8, /* sum / sqrt(tokens) */
+  INGOT_POOL_WEIGHTED = 16, /* mean with the weights 1, 2, 3 .. */
+  INGOT_POOL_LAST = 32
+};
+
+/* What an encoder takes, and how it embeds; 0: not said. */
+typedef struct IngotEncoder {
+  int64_t positions, types; /* position_ids and token_type_ids are below these */
+  int64_t max_tokens;       /* longer texts are cut, special tokens counted */
+  uint32_t pooling;         /* INGOT_POOL_..; 0: the program does not embed */
+  uint32_t normalize;       /* 1: to length one */
+} IngotEncoder;
+
 typedef struct IngotModel {
   uint32_t abi;                   /* INGOT_ABI */
   const char *name, *arch, *task; /* task: "generate", "tokenize", .. chooses the default call */
@@ -137,6 +156,7 @@ typedef struct IngotModel {
   const uint8_t *weights; /* mapped by the loader (own PT_LOAD); NULL in a library before open */
   uint64_t weight_bytes;
   IngotGeneration generation;
+  IngotEncoder encoder;
   IngotBlob tokenizer; /* runtime/text/tok_blob.h; size 0: none */
   IngotBlob chat;      /* runtime/text/chat_blob.h; size 0: none */
   IngotBlob card;      /* JSON text */

@@ -16,7 +16,7 @@ static const char *const act_names[] = {"i16", "i8", "f32", NULL};
 static const char *const kv_names[] = {"f16", "f32", NULL};
 static const char *const emit_names[] = {"exe", "lib",   "obj",    "llvm-ir",
                                          "asm", "graph", "kernel", NULL};
-static const char *const task_names[] = {"generate", "tokenize", NULL};
+static const char *const task_names[] = {"generate", "embed", "encode", "tokenize", NULL};
 static const char *const backend_names[] = {"cpu", "null", NULL};
 
 #define FIELD(name) offsetof(CompileOptions, name)
@@ -214,12 +214,62 @@ static void fill_generation(Job *j) {
   out->logits_chunk = logits > 0 ? logits : out->chunk;
 }
 
+/* Rows of the table that the input `name` looks up: its values are below that. */
+static int64_t rows_looked_up(const Graph *g, const char *name) {
+  for (OpId i = 1; i < g->nops; i++) {
+    const Op *op = &g->ops[i];
+    if (op->dead || op->code != OP_gather) continue;
+    const Value *ids = graph_value(g, op->in[1]);
+    int64_t rows;
+    if (ids->kind != V_INPUT || strcmp(ids->name, name) != 0) continue;
+    if (dim_is_const(g->module->dims, graph_value(g, op->in[0])->type.dim[0], &rows)) return rows;
+  }
+  return 0;
+}
+
+static void fill_encoder(Job *j, const char *task) {
+  const SentenceModel *s = &j->model->sentence;
+  IngotEncoder *out = &j->text.encoder;
+  const Graph *g = j->module ? module_find_graph(j->module, "encode") : NULL;
+  if (!g) return;
+  int64_t longest = symbol_limit(j->module, "S");
+  j->text.generation.vocab = rows_looked_up(g, "ids");
+  out->positions = rows_looked_up(g, "pos");
+  out->types = rows_looked_up(g, "type_ids");
+  out->max_tokens = s->max_tokens > 0 && s->max_tokens < longest ? s->max_tokens : longest;
+  if (strcmp(task, "embed") != 0) return;
+  out->pooling = s->pooling;
+  out->normalize = s->normalize;
+}
+
+/* What the program is for, by --task or by what the model is. */
+static Status choose_task(const Job *j, const char **out) {
+  const SentenceModel *s = &j->model->sentence;
+  const char *asked = j->o->task;
+  bool encoder = module_find_graph(j->module, "encode") != NULL;
+  *out = asked ? asked : !encoder ? "generate" : s->there && !s->unknown ? "embed" : "encode";
+  if (encoder == (strcmp(*out, "generate") == 0))
+    return diag_error(j->d, "--task", "'%s' is nothing that a %s model does (expected %s)", *out,
+                      j->model->arch, encoder ? "embed or encode" : "generate");
+  if (strcmp(*out, "embed") != 0) return OK;
+  if (!s->there)
+    return diag_error(j->d, "--task",
+                      "embed needs the folder of a sentence-transformers model (with modules.json "
+                      "and its Pooling)");
+  if (s->unknown)
+    return diag_error(j->d, "modules.json", "%s: is no part that ingot knows; --task encode",
+                      s->unknown);
+  if (!s->pooling) return diag_error(j->d, "modules.json", "has no Pooling behind the Transformer");
+  return OK;
+}
+
 static Status compile_text(Job *j, const char *task) {
   Model *m = j->model;
   j->text.name = m->card.name ? m->card.name : "model";
   j->text.arch = m->arch ? m->arch : "";
   j->text.task = task;
   fill_generation(j);
+  fill_encoder(j, task);
   if (m->tokenizer.model != TOK_NONE)
     TRY(tokenizer_compile(&m->tokenizer, j->d, &j->text.tokenizer));
   else if (strcmp(task, "tokenize") == 0)
@@ -270,19 +320,21 @@ static Status verify(Job *j, CompileReport *report) {
 static Status run_job(Job *j, CompileReport *report) {
   const CompileOptions *o = j->o;
   bool text_only = o->task && strcmp(o->task, "tokenize") == 0, stopped = false;
+  const char *task = "tokenize";
   unsigned what = MODEL_TEXT | MODEL_HASHES | (text_only ? 0 : MODEL_WEIGHTS);
   progress_step(&j->progress, "reading", 0, 0);
   TRY(model_open(o->model, what, j->d, &j->model));
   TRY(choose_levels(j));
   if (!text_only) {
     TRY(build_graphs(j));
+    TRY(choose_task(j, &task));
     progress_step(&j->progress, "passes", 0, 0);
     TRY(run_passes(j, &stopped));
     if (stopped) return OK;
     if (strcmp(o->emit, "graph") == 0) return emit_graph(j);
     TRY(lower_levels(j));
   }
-  TRY(compile_text(j, text_only ? "tokenize" : "generate"));
+  TRY(compile_text(j, task));
   TRY(emit(j, &report->size));
   return o->verify && !text_only && strcmp(o->emit, "exe") == 0 ? verify(j, report) : OK;
 }

@@ -240,6 +240,7 @@ static void model_text(ModelPointers *p, const ProgramText *t, IngotModel *m) {
   m->tokenizer = model_blob(p, offsetof(IngotModel, tokenizer), &t->tokenizer);
   m->chat = model_blob(p, offsetof(IngotModel, chat), &t->chat);
   m->card = model_blob(p, offsetof(IngotModel, card), &t->card);
+  m->encoder = t->encoder;
   IngotGeneration *g = &m->generation;
   *g = t->generation;
   g->eos_ids = NULL;

@@ -6,17 +6,21 @@
  * Errors go to stderr as `NAME: error: WHERE: WHAT`; the exit status is 0 done, 1 the work failed,
  * 2 wrong use, 128 + signal interrupted (130: Ctrl-C).
  */
+#include "runtime/core/encoder.h"
 #include "runtime/core/io.h"
 #include "runtime/task/task.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-static const Call *const calls[] = {&call_generate, &call_tensors,    &call_bench,    &call_profile,
-                                    &call_tokenize, &call_detokenize, &call_template, &call_card};
+static const Call *const calls[] = {&call_generate, &call_tensors,  &call_bench,
+                                    &call_profile,  &call_tokenize, &call_detokenize,
+                                    &call_template, &call_card,     &call_embed};
 enum { NCALLS = sizeof calls / sizeof calls[0] };
 
 static const char *what_is_missing(const Call *c, const IngotModel *m) {
+  if ((c->needs & NEEDS_DECODER) && encoder_there(m)) return "a language model";
+  if ((c->needs & NEEDS_POOLING) && !m->encoder.pooling) return "the pooling of a sentence model";
   if ((c->needs & NEEDS_NETWORK) && !m->nentries) return "a network";
   if ((c->needs & NEEDS_TOKENIZER) && !m->tokenizer.size) return "a tokenizer";
   if ((c->needs & NEEDS_TEMPLATE) && !m->chat.size) return "a chat template";
@@ -30,14 +34,17 @@ static const Call *find_call(const char *name) {
 }
 
 static const Call *default_call(const IngotModel *m) {
-  return m->nentries ? &call_generate : NULL;
+  if (!m->nentries) return NULL;
+  return !encoder_there(m) ? &call_generate : m->encoder.pooling ? &call_embed : NULL;
 }
 
 static void print_help(const Task *t) {
   Out o = {0};
   const IngotModel *m = t->m;
   out_printf(&o, "%s (%s), a program made by ingot " INGOT_VERSION "\n\n", m->name, m->arch);
-  if (default_call(m))
+  if (default_call(m) == &call_embed)
+    out_printf(&o, "  %s %-12s %s\n", t->program, "\"TEXT\"", "embed it");
+  else if (default_call(m))
     out_printf(&o, "  %s %-12s %s\n  %s %-12s %s\n", t->program, "\"PROMPT\"", "answer it",
                t->program, "", "chat, on a terminal");
   for (size_t i = 0; i < NCALLS; i++)
@@ -76,7 +83,7 @@ static int report(const Task *t, const Err *e, int status) {
 
 /* Calls of other programs that ingot makes: asking for one is a slip, not a prompt. */
 static bool is_foreign_call(const char *word) {
-  static const char *const names[] = {"embed", "classify", "ner", "qa", "fill-mask"};
+  static const char *const names[] = {"classify", "ner", "qa", "fill-mask"};
   for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
     if (strcmp(names[i], word) == 0) return true;
   return false;

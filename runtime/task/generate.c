@@ -151,7 +151,7 @@ static void defaults(void *options, const IngotModel *m) {
 const Call call_generate = {.name = "generate",
                             .usage = "generate [PROMPT..]   (no prompt, on a terminal: chat)",
                             .purpose = "answer a prompt, or chat",
-                            .needs = NEEDS_NETWORK,
+                            .needs = NEEDS_NETWORK | NEEDS_DECODER,
                             .specs = specs,
                             .nspecs = sizeof specs / sizeof specs[0],
                             .options_size = sizeof(GenerateOptions),

@@ -11,7 +11,13 @@
 #include "runtime/core/exec.h"
 
 enum { CALL_DONE = 0, CALL_FAILED = 1, CALL_WRONG_USE = 2, CALL_INTERRUPTED = 130 };
-enum { NEEDS_NETWORK = 1, NEEDS_TOKENIZER = 2, NEEDS_TEMPLATE = 4 };
+enum {
+  NEEDS_NETWORK = 1,
+  NEEDS_TOKENIZER = 2,
+  NEEDS_TEMPLATE = 4,
+  NEEDS_DECODER = 8,
+  NEEDS_POOLING = 16
+};
 
 typedef struct Task {
   const char *program; /* how it was called, for messages */
@@ -45,6 +51,6 @@ static inline ExecOptions run_options(const RunOptions *r) {
 }
 
 extern const Call call_generate, call_tensors, call_bench, call_profile, call_tokenize,
-    call_detokenize, call_template, call_card;
+    call_detokenize, call_template, call_card, call_embed;
 
 #endif

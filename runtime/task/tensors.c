@@ -6,9 +6,11 @@
  * position_ids are given.
  */
 #include "runtime/core/dtype.h"
+#include "runtime/core/encoder.h"
 #include "runtime/core/io.h"
-#include "runtime/core/safetensors.h"
 #include "runtime/core/session.h"
+#include "runtime/task/batch.h"
+#include "runtime/task/encode.h"
 #include "runtime/task/task.h"
 #include <stdlib.h>
 #include <string.h>
@@ -20,121 +22,12 @@ typedef struct Options {
 
 static const ArgSpec specs[] = {
     {"--in", 0, ARG_TEXT, offsetof(Options, in), 0, 0, "FILE",
-     "safetensors with input_ids [B, N], attention_mask, position_ids"},
+     "safetensors with input_ids [B, N], attention_mask, position_ids, ..."},
     {"--out", 0, ARG_TEXT, offsetof(Options, out), 0, 0, "FILE", "safetensors to write"},
     {"--entry", 0, ARG_TEXT, offsetof(Options, entry), 0, 0, "NAME",
      "logits (default), prefill (last position only) or decode"},
     RUN_OPTION_SPECS,
 };
-
-/* The inputs in the runtime's own types, row by row. */
-typedef struct Batch {
-  int64_t rows, length, seq_len;
-  uint32_t *ids;
-  int32_t *positions; /* NULL: 0, 1, .. */
-  float *mask;        /* NULL: all ones */
-} Batch;
-
-static double element(const StTensor *t, int64_t i) {
-  const uint8_t *p = t->data + (uint64_t)i * dtype_size(t->dtype);
-  switch (t->dtype) {
-  case INGOT_I64: {
-    int64_t v;
-    memcpy(&v, p, sizeof v);
-    return (double)v;
-  }
-  case INGOT_I32: {
-    int32_t v;
-    memcpy(&v, p, sizeof v);
-    return v;
-  }
-  case INGOT_F32: {
-    float v;
-    memcpy(&v, p, sizeof v);
-    return (double)v;
-  }
-  default: return *p; /* U8, BOOL: checked */
-  }
-}
-
-/* Shape [B, N], [1, N] or [N] and a type that `element` reads. */
-static int check_input(const StTensor *t, const Batch *b, Err *e) {
-  bool floating = t->dtype == INGOT_F32 && strcmp(t->name, "attention_mask") == 0;
-  if (t->dtype != INGOT_I64 && t->dtype != INGOT_I32 && t->dtype != INGOT_U8 &&
-      t->dtype != INGOT_BOOL && !floating)
-    return err_set(e, t->name, "has dtype %s (expected I64 or I32)", dtype_info[t->dtype].name);
-  if (t->rank < 1 || t->rank > 2) return err_set(e, t->name, "has rank %u (expected 2)", t->rank);
-  int64_t rows = t->rank == 2 ? t->dim[0] : 1, length = t->dim[t->rank - 1];
-  if (length != b->length || (rows != b->rows && rows != 1))
-    return err_set(e, t->name, "has shape [%lld, %lld] (expected [%lld, %lld])", (long long)rows,
-                   (long long)length, (long long)b->rows, (long long)b->length);
-  return 0;
-}
-
-static int read_ids(const StTensor *t, const IngotModel *m, Batch *b, Err *e) {
-  b->rows = t->rank == 2 ? t->dim[0] : 1;
-  b->length = t->rank ? t->dim[t->rank - 1] : 0;
-  if (check_input(t, b, e)) return 1;
-  b->seq_len = b->length;
-  b->ids = malloc(((size_t)t->elements + 1) * sizeof *b->ids);
-  if (!b->ids) return err_no_memory(e, t->name);
-  for (int64_t i = 0; i < t->elements; i++) {
-    double id = element(t, i);
-    if (id < 0 || id >= (double)m->generation.vocab)
-      return err_set(e, t->name, "%.0f at [%lld, %lld] is out of range (expected 0 to %lld)", id,
-                     (long long)(i / b->length), (long long)(i % b->length),
-                     (long long)m->generation.vocab - 1);
-    b->ids[i] = (uint32_t)id;
-  }
-  return 0;
-}
-
-static int read_positions(const StTensor *t, Batch *b, Err *e) {
-  if (check_input(t, b, e)) return 1;
-  int64_t n = b->rows * b->length;
-  b->positions = malloc(((size_t)n + 1) * sizeof *b->positions);
-  if (!b->positions) return err_no_memory(e, t->name);
-  double most = -1;
-  for (int64_t i = 0; i < n; i++) {
-    double v = element(t, i % t->elements);
-    if (v < 0 || v > INT32_MAX)
-      return err_set(e, t->name, "%.0f is not a position (expected 0 or more)", v);
-    if (v > most) most = v;
-    b->positions[i] = (int32_t)v;
-  }
-  b->seq_len = (int64_t)most + 1;
-  return 0;
-}
-
-static int read_mask(const StTensor *t, Batch *b, Err *e) {
-  if (check_input(t, b, e)) return 1;
-  int64_t n = b->rows * b->length;
-  b->mask = malloc(((size_t)n + 1) * sizeof *b->mask);
-  if (!b->mask) return err_no_memory(e, t->name);
-  for (int64_t i = 0; i < n; i++) b->mask[i] = element(t, i % t->elements) != 0;
-  return 0;
-}
-
-static int read_batch(const StFile *f, const char *path, const IngotModel *m, Batch *b, Err *e) {
-  const StTensor *ids = st_find(f, "input_ids");
-  if (!ids) return err_set(e, path, "has no tensor input_ids");
-  if (read_ids(ids, m, b, e)) return 1;
-  for (size_t i = 0; i < st_count(f); i++) {
-    const StTensor *t = st_at(f, i);
-    if (t == ids) continue;
-    if (b->rows * b->length == 0) return 0;
-    if (strcmp(t->name, "position_ids") == 0) {
-      if (read_positions(t, b, e)) return 1;
-    } else if (strcmp(t->name, "attention_mask") == 0) {
-      if (read_mask(t, b, e)) return 1;
-    } else {
-      return err_set(e, path,
-                     "%s is not an input (expected input_ids, attention_mask, position_ids)",
-                     t->name);
-    }
-  }
-  return 0;
-}
 
 /* Where the rows of a run go. */
 typedef struct Sink {
@@ -200,6 +93,10 @@ static int run(const Task *t, void *options, Err *e) {
     return CALL_WRONG_USE;
   }
   ExecOptions x = run_options(&o->run);
+  if (encoder_there(t->m)) {
+    int failed = encode_tensors(t->m, &x, o->in, o->out, e);
+    return failed && *io_interrupted() ? CALL_INTERRUPTED : failed ? CALL_FAILED : CALL_DONE;
+  }
   Session *s = NULL;
   StFile *f = NULL;
   Batch b = {0};
@@ -210,13 +107,12 @@ static int run(const Task *t, void *options, Err *e) {
             o->entry);
     return CALL_WRONG_USE;
   }
-  if (!bad) bad = st_open(o->in, &f, e) || read_batch(f, o->in, t->m, &b, e);
+  BatchLimits limits = {.vocab = t->m->generation.vocab};
+  if (!bad) bad = st_open(o->in, &f, e) || batch_read(f, o->in, &limits, &b, e);
   if (!bad) bad = run_batch(s, o, &b, e);
   st_close(f);
   session_close(s);
-  free(b.ids);
-  free(b.positions);
-  free(b.mask);
+  batch_free(&b);
   if (bad && *io_interrupted()) return CALL_INTERRUPTED;
   return bad ? CALL_FAILED : CALL_DONE;
 }

@@ -29,6 +29,8 @@ int tok_encode(const Tokenizer *t, const char *text, size_t n, const char *pair,
                unsigned flags, TokIds *out);
 /* Decodes a whole list as Hugging Face's decode does. skip_special drops special tokens. */
 int tok_decode(const Tokenizer *t, const uint32_t *ids, size_t n, bool skip_special, Out *out);
+/* How many tokens the post-processor puts before and behind a single text. */
+void tok_template(const Tokenizer *t, size_t *before, size_t *after);
 bool tok_is_special(const Tokenizer *t, uint32_t id);
 int64_t tok_find(const Tokenizer *t, const char *content); /* id of a token by its text, or -1 */
 

@@ -195,3 +195,11 @@ int tok_encode(const Tokenizer *t, const char *text, size_t n, const char *pair,
   tok_work_free(&w);
   return err;
 }
+
+void tok_template(const Tokenizer *t, size_t *before, size_t *after) {
+  const TokPiece *piece = tok_at(t, t->head->single);
+  size_t n = t->head->single.size / sizeof *piece, i = 0;
+  while (i < n && piece[i].kind != 0) i++;
+  *before = i;
+  *after = i < n ? n - i - 1 : 0;
+}
