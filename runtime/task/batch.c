@@ -72,7 +72,7 @@ static int read_numbers(const StTensor *t, const Batch *b, int64_t limit, int32_
   *most = -1;
   for (int64_t i = 0; i < n; i++) {
     double x = element(t, i % t->elements);
-    if (x < 0 || x >= (double)limit)
+    if (!(x >= 0 && x < (double)limit)) /* a NaN too */
       return err_set(e, t->name, "%.0f is out of range (expected 0 to %lld)", x,
                      (long long)limit - 1);
     v[i] = (int32_t)x;

@@ -239,7 +239,7 @@ static void bad_weights_are_refused(void **state) {
     int32_t heads;
     const char *message;
   } CASES[] = {
-      {{Q_q4_k, DT_f32, 2, {2, 40}, (const uint8_t *)"x", 1 << 20}, 0, "stored as q4_k"},
+      {{Q_q8_1, DT_f32, 2, {2, 40}, (const uint8_t *)"x", 1 << 20}, 0, "stored as q8_1"},
       {{Q_f32, DT_f32, 2, {2, 40}, (const uint8_t *)"x", 319}, 0, "has 319 bytes, too few"},
       {{Q_f32, DT_f32, 2, {3, 40}, (const uint8_t *)"x", 480}, 0, "3 rows together"},
       {{Q_f32, DT_f32, 2, {2, 41}, (const uint8_t *)"x", 400}, 0, "expected rows of 40"},

@@ -83,7 +83,7 @@ static void calls_answer_as_documented(void **unused) {
       {"bench -n 99999999999", 2, "", "--tokens: '99999999999' is not possible"},
       {"bench word", 2, "", "takes no argument 'word'"},
       {"tensros", 2, "", "is not a call; did you mean 'tensors'?"},
-      {"embed", 2, "", "is not a call of this program"},
+      {"embed", 2, "", "needs the pooling of a sentence model"},
       {"profile --help", 0, "--each", ""},
       {"profile -p 9 -n 5 -t 1", 0, "decode: 6 tokens in ", ""},
       {"profile -p 9 -n 0 -t 2 --json", 0, "\"entry\": \"prefill\", \"runs\": 1, \"tokens\": 8",
@@ -200,7 +200,7 @@ static void wrong_tensors_are_refused(void **unused) {
   assert_non_null(strstr(r.err, "pixel_values is not an input"));
   put_input(1, 4, "position_ids", -1);
   run(words, &r);
-  assert_non_null(strstr(r.err, "position_ids: -1 is not a position"));
+  assert_non_null(strstr(r.err, "position_ids: -1 is out of range"));
   put_input(1, 60, NULL, 0);
   run(words, &r);
   assert_non_null(strstr(r.err, "60 tokens do not fit (the context holds 48"));
