@@ -3,18 +3,23 @@
 
 Every test is a function named test_*; each works in a folder of its own and fails by an assertion. Standard library
 only. The model is the small one under examples/."""
+import fcntl
 import json
 import os
 import pathlib
 import platform
+import pty
 import re
 import resource
+import select
 import shutil
 import signal
 import struct
 import subprocess
 import sys
 import tempfile
+import termios
+import time
 import traceback
 
 INGOT, SOURCE = "", ""
@@ -326,6 +331,40 @@ def test_closed_pipe_and_interrupt(folder):
     except subprocess.TimeoutExpired:
         p.send_signal(signal.SIGINT)
     assert p.wait(60) == 130, p.returncode
+
+
+def talk(app, *steps):
+    """A chat on a terminal: each step waits for a text and then types; returns all output and the exit code."""
+    leader, follower = pty.openpty()
+    p = subprocess.Popen([app, "--temp", "0"], stdin=follower, stdout=follower, stderr=follower, start_new_session=True,
+                         preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0))
+    os.close(follower)
+    seen = b""
+    for wanted, typed in (*steps, (None, None)):
+        start, deadline = len(seen), time.monotonic() + 60
+        while wanted is None or wanted not in seen[start:]:
+            assert time.monotonic() < deadline, f"waited for {wanted}, saw {seen}"
+            if not select.select([leader], [], [], 1)[0]:
+                continue
+            try:
+                part = os.read(leader, 4096)
+            except OSError:  # the other end is closed
+                part = b""
+            if not part:
+                break
+            seen += part
+        if typed:
+            os.write(leader, typed)
+    os.close(leader)
+    return seen.decode(), p.wait(60)
+
+
+def test_chat_on_a_terminal(folder):
+    text, code = talk(program(), (b">", b"What colour is copper?\n"), (b"Copper is red.", b"What is 3 plus 4?\n"),
+                      (b"3 plus 4 is 7.", b"/reset\n"), (b">", b"When does tin melt?\n"), (b"232 degrees.", b"\x04"))
+    assert code == 0, (code, text)
+    text, code = talk(program(), (b">", b"\x03"), (b">", b"\x03\x03"))
+    assert code in (0, 130), (code, text)
 
 
 def sweep(folder, option, dense, *options):
