@@ -14,7 +14,7 @@
  *   5-bit codes: as 4-bit, then one vector of 32-bit words: bit (8b + j) of lane r is bit 4 of the
  *                code of k = 4j + b, j = 0..7.
  * Codes are unsigned; the weight is scale * (code - zero) + min. Formats with blocks of 256 have
- * packed blocks of 256: eight such sets of codes, then the scales of all (ir/quant/super.h).
+ * packed blocks of 256: the scales of all, then eight such sets of codes (ir/quant/super.h).
  */
 #ifndef INGOT_IR_QUANT_H
 #define INGOT_IR_QUANT_H

@@ -52,9 +52,14 @@ static uint32_t block_bytes(const SuperFormat *f) {
   return 64 * (uint32_t)(f->width[0] + f->width[1]);
 }
 
+static uint32_t head_bytes(const SuperFormat *f) {
+  return f->scale_bytes + (f->minima ? 64 : 32);
+}
+
 void super_pack(const SuperFormat *f, const void *const rows[16], void *out) {
   uint32_t per = block_bytes(f);
-  uint8_t padding[QS], *o = out, *scales = o + QS_BLOCKS * per, *halves = scales + f->scale_bytes;
+  uint8_t padding[QS], *scales = out, *halves = scales + f->scale_bytes;
+  uint8_t *planes = scales + head_bytes(f);
   padding_block(f, padding);
   for (int r = 0; r < 16; r++) {
     const uint8_t *p = rows[r] ? rows[r] : padding;
@@ -62,9 +67,9 @@ void super_pack(const SuperFormat *f, const void *const rows[16], void *out) {
     f->read(p, &s);
     for (uint32_t i = 0; i < QS_BLOCKS; i++) {
       const uint8_t *codes = s.code + QK * i;
-      pack_plane(codes, 0, f->width[0], r, o + i * per);
+      pack_plane(codes, 0, f->width[0], r, planes + i * per);
       if (f->width[1])
-        pack_plane(codes, f->width[0], f->width[1], r, o + i * per + 64 * (uint32_t)f->width[0]);
+        pack_plane(codes, f->width[0], f->width[1], r, planes + i * per + 64 * f->width[0]);
     }
     if (f->pack_scales) f->pack_scales(p, r, scales);
     memcpy(halves + 2 * r, &s.d, 2);
@@ -137,8 +142,8 @@ static void read_scales(const SuperFormat *f, const ScaleReader *r, KVal sub, Qu
 
 void super_ints(const SuperFormat *f, KBuilder *b, KAddr a, KVal sub, QuantInts *out) {
   uint32_t per = block_bytes(f);
-  KAddr codes = k_at(a, sub, per);
-  ScaleReader r = {b, k_off(a, QS_BLOCKS * per), 0};
+  KAddr codes = k_at(k_off(a, head_bytes(f)), sub, per);
+  ScaleReader r = {b, a, 0};
   *out = (QuantInts){.bits = bits_of(f) < 4 ? 4 : bits_of(f), .zero = zero_of(f)};
   unpack_plane(b, codes, f->width[0], 0, true, out->code);
   if (f->width[1])
@@ -157,8 +162,8 @@ void super_floats(const SuperFormat *f, KBuilder *b, KAddr a, KVal sub, KVal *ou
 KVal super_one(const SuperFormat *f, KBuilder *b, KAddr a, KVal lane, KVal k) {
   uint32_t per = block_bytes(f);
   KVal sub = k_op2(b, KOP_lshr, k, k_i64(b, 5)), within = k_op2(b, KOP_and, k, k_i64(b, QK - 1));
-  KAddr codes = k_at(a, sub, per);
-  ScaleReader r = {b, k_off(a, QS_BLOCKS * per), lane};
+  KAddr codes = k_at(k_off(a, head_bytes(f)), sub, per);
+  ScaleReader r = {b, a, lane};
   QuantInts ints = {0};
   read_scales(f, &r, sub, &ints);
   KVal scale = ints.scale[0], min = ints.min[0];
