@@ -71,14 +71,14 @@ class Distance:
     def __init__(self):
         self.kl, self.same, self.error, self.largest, self.half = [], [], [], 0.0, []
 
-    def add(self, reference, logits, second_half, shifted=False):
-        """`shifted`: log-probabilities, which say nothing about the logits' own error."""
+    def add(self, reference, logits, second_half, logprobs=False):
+        """`logprobs`: log-probabilities in place of logits, nan where they are unknown and too small to count."""
         for i in range(0, len(reference), BLOCK):
             want, have = reference[i:i + BLOCK], logits[i:i + BLOCK]
-            p, q = log_softmax(want), log_softmax(have)
-            self.kl += (np.exp(p) * (p - q)).sum(axis=1).tolist()
-            self.same += (want.argmax(axis=1) == have.argmax(axis=1)).tolist()
-            self.error += [np.nan] * len(want) if shifted else np.abs(want - have).max(axis=1).tolist()
+            p, q = log_softmax(want), have.astype(np.float64) if logprobs else log_softmax(have)
+            self.kl += np.nansum(np.exp(p) * (p - q), axis=1).tolist()
+            self.same += (want.argmax(axis=1) == np.nanargmax(have, axis=1)).tolist()
+            self.error += [np.nan] * len(want) if logprobs else np.abs(want - have).max(axis=1).tolist()
             self.largest = max(self.largest, float(np.abs(want).max()))
             self.half += second_half[i:i + BLOCK].tolist()
 
@@ -103,7 +103,8 @@ def our_logits(app, ids, folder, threads):
 
 class LlamaDump:
     """The file llama-perplexity saves: "_logits_", n_ctx, n_vocab, n_chunk, ids; then for every counted position a
-    float scale, a float minimum and n_vocab 16-bit steps from it, padded to even."""
+    float scale, a float minimum and n_vocab 16-bit steps from it, padded to even. The minimum is 16 nats below the
+    largest, what lies lower has 0 steps: together some 1e-4 of the probability, of which nothing is known."""
     def __init__(self, tool, model, text, table, folder, threads):
         rows, length = table.shape
         (folder / "text").write_text(text, encoding="utf-8")
@@ -121,7 +122,8 @@ class LlamaDump:
     def row(self, r):
         data = np.array(self.data[r])
         scale, least = data[:, :2].copy().view(np.float32), data[:, 2:4].copy().view(np.float32)
-        return data[:, 4:4 + self.vocab] * scale + least
+        steps = data[:, 4:4 + self.vocab]
+        return np.where(steps == 0, np.float32(np.nan), steps * scale + least)
 
 
 def measure(a, folder):
@@ -145,7 +147,7 @@ def measure(a, folder):
         for name, app in apps.items():
             found[name].add(want, our_logits(app, table[r], folder, a.threads), half)
         if dump:
-            found["llama.cpp"].add(want[half], dump.row(r), half[half], shifted=True)
+            found["llama.cpp"].add(want[half], dump.row(r), half[half], logprobs=True)
     return found, hashlib.sha256(text.encode()).hexdigest()[:12]
 
 

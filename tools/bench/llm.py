@@ -112,7 +112,7 @@ def start_rows(a, app, bars, log):
         found["llama-simple"] = functools.partial(once, [simple, "-m", a.model, "-n", 1, PROMPT], False)
         found["llama-bench"] = functools.partial(once, [bench, "-m", a.model, "-p", 0, "-n", 1, "-r", 1, "--no-warmup",
                                                         "-t", a.threads], False)
-    samples = common.interleave(found, max(a.rounds, 5), a.quiet, a.patience)
+    samples = common.interleave(found, a.rounds, a.quiet, a.patience)
     medians = {n: common.quiet_median(s, a.quiet) for n, s in samples.items()}
     log.append({"what": "start", "samples": {n: [(x.value, round(x.others, 3)) for x in s] for n, s in samples.items()}})
     peers = {n: m for n, m in medians.items() if n.startswith("llama")}
@@ -126,8 +126,8 @@ def start_rows(a, app, bars, log):
 
 
 def compile_rows(a, ingot, out, bars):
-    """Compiles three times: (rows, the report)."""
-    runs = [common.compile_model(ingot, a.model, out, a.options) for _ in range(3)]
+    """Compiles up to three times: (rows, the report)."""
+    runs = [common.compile_model(ingot, a.model, out, a.options) for _ in range(min(3, a.rounds))]
     seconds, quiet = common.quiet_median([Sample(r.wall, r.others) for _, r in runs], a.quiet)
     report = runs[0][0]
     rest = (os.path.getsize(out) - report["weight_bytes"]) / 1e6
