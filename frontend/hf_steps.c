@@ -213,7 +213,13 @@ static Status read_decoder(Pipeline *p, const json_t *o, const char *type) {
     return fail(p, o, "has another suffix than the model");
   }
   if (strcmp(type, "WordPiece") == 0) {
-    t->clean_up_spaces |= flag(o, "cleanup", true);
+    TextBytes prefix;
+    TRY(need_text(p, o, "prefix", &prefix));
+    if (prefix.size != t->continuing_prefix.size ||
+        memcmp(prefix.data, t->continuing_prefix.data, prefix.size) != 0)
+      return fail(p, o, "has another prefix than the model");
+    t->wordpiece_decoder = true;
+    t->clean_tokens = flag(o, "cleanup", true);
     return OK;
   }
   if (strcmp(type, "Strip") == 0) {

@@ -25,7 +25,7 @@ typedef struct Tok {
   json_t *model;
   uint32_t cadded;
   bool add_prefix_space; /* of tokenizer_config.json */
-  AddedToken *added; /* heap while growing */
+  AddedToken *added;     /* heap while growing */
 } Tok;
 
 static Status fail(const Tok *k, const char *what) {
@@ -254,6 +254,30 @@ static int64_t find_id(const Tok *k, const char *text) {
   return -1;
 }
 
+static bool flag_or(const json_t *o, const char *key, bool absent) {
+  const json_t *v = json_object_get(o, key);
+  return json_is_boolean(v) ? json_is_true(v) : absent;
+}
+
+/* BertTokenizer and its kin give the normalizer of the file their own settings. */
+static void set_bert_normalizer(Tok *k, const json_t *config, const char *name) {
+  static const char *const classes[] = {
+      "BertTokenizer",       "DistilBertTokenizer", "ElectraTokenizer",
+      "MobileBertTokenizer", "ConvBertTokenizer",   "FunnelTokenizer",
+      "LayoutLMTokenizer",   "LxmertTokenizer",     "SqueezeBertTokenizer"};
+  size_t n = name ? strlen(name) : 0;
+  if (n > 4 && strcmp(name + n - 4, "Fast") == 0) n -= 4;
+  bool one = k->t->nnormalizer == 1 && k->t->normalizer[0].kind == STEP_BERT_NORMALIZE;
+  for (size_t i = 0; one && n && i < COUNT(classes); i++) {
+    if (strlen(classes[i]) != n || memcmp(classes[i], name, n) != 0) continue;
+    TextStep *s = &k->t->normalizer[0];
+    const json_t *accents = json_object_get(config, "strip_accents");
+    s->lowercase = flag_or(config, "do_lower_case", true);
+    s->chinese = flag_or(config, "tokenize_chinese_chars", true);
+    s->accents = json_is_boolean(accents) ? json_is_true(accents) : s->lowercase;
+  }
+}
+
 static int64_t config_id(const Tok *k, const json_t *config, const char *key, const char *absent) {
   const json_t *v = json_object_get(config, key);
   if (!v) return find_id(k, absent);
@@ -265,7 +289,10 @@ static int64_t config_id(const Tok *k, const json_t *config, const char *key, co
 static const char *class_name(const Tok *k, const json_t *config) {
   const char *name = json_string_value(json_object_get(config, "tokenizer_class"));
   const char *arch = k->r->m->arch;
-  return name || !arch || strcmp(arch, "llama") != 0 ? name : "LlamaTokenizer";
+  if (name || !arch) return name;
+  return strcmp(arch, "llama") == 0  ? "LlamaTokenizer"
+         : strcmp(arch, "bert") == 0 ? "BertTokenizer"
+                                     : NULL;
 }
 
 /* The fast classes that set the post-processor anew; their defaults of add_bos_token differ. */
@@ -286,11 +313,6 @@ static bool sets_post_processor(const char *name, bool *add_bos) {
     return true;
   }
   return false;
-}
-
-static bool flag_or(const json_t *o, const char *key, bool absent) {
-  const json_t *v = json_object_get(o, key);
-  return json_is_boolean(v) ? json_is_true(v) : absent;
 }
 
 /* bos A eos, and for pairs bos A eos bos B eos. */
@@ -328,6 +350,7 @@ static Status read_config(Tok *k, const char *dir) {
     t->pad_id = config_id(k, o, "pad_token", NULL);
     t->clean_up_spaces |= member_flag(o, "clean_up_tokenization_spaces");
     k->add_prefix_space = member_flag(o, "add_prefix_space");
+    set_bert_normalizer(k, o, name);
     if (sets_post_processor(name, &add_bos))
       make_template(k, flag_or(o, "add_bos_token", add_bos), member_flag(o, "add_eos_token"));
   }

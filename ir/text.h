@@ -71,6 +71,8 @@ typedef struct TokenizerSpec {
   bool trim_offsets;
   /* decoder */
   TextStep *decoder; uint32_t ndecoder;  /* REPLACE, BYTELEVEL, METASPACE, STRIP ... as steps */
+  bool wordpiece_decoder, clean_tokens;  /* tokens joined with spaces but for continuing_prefix;
+                                            each tidied with its space */
   bool clean_up_spaces;
   int64_t bos_id, eos_id, pad_id;        /* -1: none */
   bool add_bos, add_eos;     /* GGUF only: what the missing post-processor would do */

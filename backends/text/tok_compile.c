@@ -102,7 +102,10 @@ static Status check_decoder(TokCompiler *c) {
       return diag_error(c->d, c->source, "a decoder of another kind than the vocabulary");
   if (s->end_of_word_suffix.size)
     return diag_error(c->d, c->source, "BPE with end_of_word_suffix isn't supported");
-  if (!s->ndecoder && !byte_level) c->head.flags |= TOK_JOIN_SPACES;
+  if (s->wordpiece_decoder)
+    compile_wordpiece_decoder(c);
+  else if (!s->ndecoder && !byte_level)
+    c->head.flags |= TOK_JOIN_SPACES;
   if (s->clean_up_spaces) c->head.flags |= TOK_CLEAN_UP;
   return OK;
 }
@@ -110,11 +113,10 @@ static Status check_decoder(TokCompiler *c) {
 /* ---- the whole ----------------------------------------------------------------------------- */
 
 static Status check_model(TokCompiler *c) {
-  if (c->spec->model == TOK_BPE) return OK;
-  return diag_error(c->d, c->source, "a tokenizer with a %s model isn't supported; only BPE is",
-                    c->spec->model == TOK_UNIGRAM     ? "Unigram"
-                    : c->spec->model == TOK_WORDPIECE ? "WordPiece"
-                                                      : "missing");
+  if (c->spec->model == TOK_BPE || c->spec->model == TOK_WORDPIECE) return OK;
+  return diag_error(c->d, c->source,
+                    "a tokenizer with a %s model isn't supported; BPE and WordPiece are",
+                    c->spec->model == TOK_UNIGRAM ? "Unigram" : "missing");
 }
 
 static TokSpan put_steps(TokCompiler *c, const TokSteps *s) {

@@ -38,6 +38,9 @@ TokTable blob_table16(TokCompiler *c, const uint16_t *value);
 /* tok_normal.c: the data of a step (a TokNormal or a TokMap written to the blob). */
 Status compile_normal_form(TokCompiler *c, bool compose, bool compat, TokSpan *out);
 Status compile_lowercase(TokCompiler *c, TokSpan *out);
+Status compile_drop(TokCompiler *c, CpSet set, TokSpan *out);
+/* BertNormalizer: controls dropped, white space made spaces; spaces around Chinese characters. */
+Status compile_bert_clean(TokCompiler *c, bool clean, bool chinese, TokSpan *out);
 
 /* tok_steps.c: reads the spec's steps into the lists of `c`. */
 Status compile_steps(TokCompiler *c);
@@ -49,6 +52,10 @@ Status compile_whole(TokCompiler *c);
 /* The byte that a code point of GPT-2's alphabet stands for, or -1; and back. */
 int byte_of_stand_in(uint32_t c);
 uint32_t stand_in_of_byte(uint8_t b);
+
+/* tok_wordpiece.c: what WordPiece has beside a vocabulary, and its decoder. */
+Status compile_wordpiece(TokCompiler *c);
+void compile_wordpiece_decoder(TokCompiler *c);
 
 /* tok_added.c: added tokens and their tries. */
 Status compile_added(TokCompiler *c);

@@ -155,31 +155,72 @@ Status compile_normal_form(TokCompiler *c, bool compose, bool compat, TokSpan *o
 
 /* ---- maps of characters -------------------------------------------------------------------- */
 
+typedef struct MapMaker {
+  uint16_t *value; /* heap, by code point */
+  TokMapEntry *entry;
+  uint32_t n, cap;
+  Buf bytes;
+} MapMaker;
+
+/* A new entry, for `map_to`. */
+static uint16_t map_entry(MapMaker *m, const uint32_t *point, unsigned n) {
+  TokMapEntry e = {.at = (uint32_t)m->bytes.size};
+  for (unsigned i = 0; i < n; i++) {
+    utf8proc_uint8_t utf8[4];
+    buf_put(&m->bytes, utf8, (size_t)utf8proc_encode_char((utf8proc_int32_t)point[i], utf8));
+  }
+  e.n = (uint32_t)m->bytes.size - e.at;
+  *VEC_PUSH(m->entry, m->n, m->cap) = e;
+  return (uint16_t)m->n;
+}
+
+/* Characters of the set that have none yet get the entry. */
+static void map_set(MapMaker *m, CpSet set, uint16_t entry) {
+  for (uint32_t i = 0; i + 1 < set.n; i += 2)
+    for (uint32_t c = set.bound[i]; c < set.bound[i + 1]; c++)
+      if (!m->value[c]) m->value[c] = entry;
+}
+
+static MapMaker map_new(void) {
+  return (MapMaker){.value = mem_alloc(CP_END * sizeof(uint16_t))};
+}
+
+static TokSpan map_write(TokCompiler *c, MapMaker *m) {
+  TokMap map = {.table = blob_table16(c, m->value)};
+  map.entry = blob_put(c, m->entry, m->n * sizeof *m->entry);
+  map.bytes = blob_put(c, m->bytes.data, m->bytes.size);
+  mem_free(m->value);
+  mem_free(m->entry);
+  buf_free(&m->bytes);
+  return blob_put(c, &map, sizeof map);
+}
+
 Status compile_lowercase(TokCompiler *c, TokSpan *out) {
-  TokMap map = {0};
-  TokMapEntry *entry = NULL;
-  uint32_t n = 0, cap = 0;
-  Buf bytes = {0};
-  uint16_t *value = mem_alloc(CP_END * sizeof *value);
+  MapMaker m = map_new();
   for (uint32_t k = 0; k < CP_END; k++) {
     uint32_t lower[3];
     unsigned len = cp_lower(k, lower);
-    if (len == 0) continue;
-    TokMapEntry e = {.at = (uint32_t)bytes.size};
-    for (unsigned i = 0; i < len; i++) {
-      utf8proc_uint8_t utf8[4];
-      buf_put(&bytes, utf8, (size_t)utf8proc_encode_char((utf8proc_int32_t)lower[i], utf8));
-    }
-    e.n = (uint32_t)bytes.size - e.at;
-    *VEC_PUSH(entry, n, cap) = e;
-    value[k] = (uint16_t)n;
+    if (len) m.value[k] = map_entry(&m, lower, len);
   }
-  map.table = blob_table16(c, value);
-  map.entry = blob_put(c, entry, n * sizeof *entry);
-  map.bytes = blob_put(c, bytes.data, bytes.size);
-  *out = blob_put(c, &map, sizeof map);
-  mem_free(value);
-  mem_free(entry);
-  buf_free(&bytes);
+  *out = map_write(c, &m);
+  return OK;
+}
+
+Status compile_drop(TokCompiler *c, CpSet set, TokSpan *out) {
+  MapMaker m = map_new();
+  map_set(&m, set, map_entry(&m, NULL, 0));
+  *out = map_write(c, &m);
+  return OK;
+}
+
+Status compile_bert_clean(TokCompiler *c, bool clean, bool chinese, TokSpan *out) {
+  MapMaker m = map_new();
+  if (clean) {
+    map_set(&m, cp_bert_control(c->unicode), map_entry(&m, NULL, 0));
+    map_set(&m, cp_space(c->unicode), map_entry(&m, (uint32_t[]){' '}, 1));
+  }
+  if (chinese) map_set(&m, cp_bert_chinese(c->unicode), TOK_MAP_SPACED);
+  m.value[' '] = 0; /* is one already */
+  *out = map_write(c, &m);
   return OK;
 }

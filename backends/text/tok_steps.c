@@ -162,6 +162,23 @@ static Status add_replace(TokCompiler *c, TokSteps *steps, const Rx *rx, TextByt
   return OK;
 }
 
+/* A map of characters; `made` is what making *data gave. */
+static Status add_map(TokCompiler *c, Status made, const TokSpan *data) {
+  if (made == OK) add_step(&c->normalizer, TOK_STEP_MAP)->data = *data;
+  return made;
+}
+
+static Status add_bert(TokCompiler *c, const TextStep *s) {
+  TokSpan data;
+  if (s->clean_text || s->chinese)
+    TRY(add_map(c, compile_bert_clean(c, s->clean_text, s->chinese, &data), &data));
+  if (s->accents) {
+    TRY(add_normal_form(c, STEP_NFD));
+    TRY(add_map(c, compile_drop(c, cp_bert_accent(c->unicode), &data), &data));
+  }
+  return s->lowercase ? add_map(c, compile_lowercase(c, &data), &data) : OK;
+}
+
 static Status normalizer_step(TokCompiler *c, const TextStep *s) {
   TokSpan data;
   TokStep *step;
@@ -170,10 +187,9 @@ static Status normalizer_step(TokCompiler *c, const TextStep *s) {
   case STEP_NFD:
   case STEP_NFKC:
   case STEP_NFKD: return add_normal_form(c, s->kind);
-  case STEP_LOWERCASE:
-    TRY(compile_lowercase(c, &data));
-    add_step(&c->normalizer, TOK_STEP_MAP)->data = data;
-    return OK;
+  case STEP_LOWERCASE: return add_map(c, compile_lowercase(c, &data), &data);
+  case STEP_STRIP_ACCENTS: return add_map(c, compile_drop(c, cp_accent(c->unicode), &data), &data);
+  case STEP_BERT_NORMALIZE: return add_bert(c, s);
   case STEP_STRIP:
     c->space = cp_space(c->unicode);
     step = add_step(&c->normalizer, TOK_STEP_STRIP);

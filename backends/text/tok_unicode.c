@@ -34,6 +34,18 @@ static const Row punctuation_rows[] = {
 #define PUNCTUATION(low, high, in) {low, high, in},
 #include "backends/text/tok_unicode.def"
 };
+static const Row control_rows[] = {
+#define CONTROL(low, high, in) {low, high, in},
+#include "backends/text/tok_unicode.def"
+};
+static const Row nonspacing_rows[] = {
+#define NONSPACING(low, high, in) {low, high, in},
+#include "backends/text/tok_unicode.def"
+};
+static const Row mark_rows[] = {
+#define MARK(low, high, in) {low, high, in},
+#include "backends/text/tok_unicode.def"
+};
 static const Row canonical_rows[] = {
 #define NO_CANONICAL(low, high) {low, high, 0},
 #include "backends/text/tok_unicode.def"
@@ -344,6 +356,37 @@ CpSet cp_rust_numeric(const Unicode *u) {
 }
 CpSet cp_punctuation(const Unicode *u) {
   return where(u, is_punctuation);
+}
+
+static bool is_control(const Unicode *u, uint32_t c) {
+  const Row *row = ROW(control_rows, c);
+  if (row) return row->value;
+  if (c == '\t' || c == '\n' || c == '\r') return false;
+  return c == 0xfffd || ((BIT(CC) | BIT(CF) | BIT(CO)) >> u->category[c] & 1);
+}
+static bool is_nonspacing(const Unicode *u, uint32_t c) {
+  const Row *row = ROW(nonspacing_rows, c);
+  return row ? row->value : BIT(MN) >> u->category[c] & 1;
+}
+static bool is_mark(const Unicode *u, uint32_t c) {
+  const Row *row = ROW(mark_rows, c);
+  return row ? row->value : MARKS >> u->category[c] & 1;
+}
+
+CpSet cp_bert_control(const Unicode *u) {
+  return where(u, is_control);
+}
+CpSet cp_bert_accent(const Unicode *u) {
+  return where(u, is_nonspacing);
+}
+CpSet cp_accent(const Unicode *u) {
+  return where(u, is_mark);
+}
+CpSet cp_bert_chinese(const Unicode *u) {
+  static const uint32_t bounds[] = {0x3400,  0x4dc0,  0x4e00,  0xa000,  0xf900,  0xfb00,  0x20000,
+                                    0x2a6e0, 0x2a700, 0x2b820, 0x2b920, 0x2ceb0, 0x2f800, 0x2fa20};
+  (void)u;
+  return (CpSet){bounds, COUNT(bounds)};
 }
 
 /* ---- case ---------------------------------------------------------------------------------- */

@@ -40,6 +40,10 @@ CpSet cp_word(const Unicode *u);         /* \w of Oniguruma */
 CpSet cp_rust_word(const Unicode *u);    /* \w of Rust's regex, for single_word */
 CpSet cp_rust_numeric(const Unicode *u); /* char::is_numeric, for Digits */
 CpSet cp_punctuation(const Unicode *u);  /* of HF's Punctuation and BERT */
+CpSet cp_bert_control(const Unicode *u); /* what BertNormalizer's clean_text drops */
+CpSet cp_bert_chinese(const Unicode *u); /* what it puts spaces around */
+CpSet cp_bert_accent(const Unicode *u);  /* what its strip_accents drops, once decomposed */
+CpSet cp_accent(const Unicode *u);       /* what StripAccents drops */
 /* Adds the characters that differ from members by simple case only. */
 CpSet cp_fold(const Unicode *u, CpSet s);
 /* Whether two characters begin what one other character folds to ("ss" and sharp s). */

@@ -374,16 +374,22 @@ static void write_bytes_table(TokCompiler *c, const Vocab *v, bool byte_level) {
 }
 
 static Status write_vocab(TokCompiler *c, Vocab *v, const int16_t *byte_of) {
+  bool merges = c->spec->model == TOK_BPE;
   TRY(read_tokens(c, v, byte_of));
   make_hash(v);
-  TRY(read_merges(c, v, byte_of));
+  if (merges) TRY(read_merges(c, v, byte_of));
   write_bytes_table(c, v, byte_of != NULL);
-  drop_special(c, v);
-  make_hash(v);
+  if (merges) {
+    drop_special(c, v);
+    make_hash(v);
+  }
   c->head.vocab = v->n;
   TRY(write_tokens(c, v));
   write_hash(c, v);
-  TRY(write_merges(c, v));
+  if (merges)
+    TRY(write_merges(c, v));
+  else
+    c->head.flags |= TOK_ONE_SPLIT; /* there is no table of counts */
   uint8_t *bits = mem_alloc(v->n / 8 + 1);
   c->head.whole = blob_put(c, bits, v->n / 8 + 1);
   for (uint32_t i = 0; i < c->spec->nadded; i++)
@@ -404,7 +410,9 @@ Status compile_vocab(TokCompiler *c) {
     byte_level |= spec->pretokenizer[i].kind == STEP_BYTELEVEL;
   if (byte_level && spec->byte_fallback)
     return diag_error(c->d, c->source, "byte_fallback in a byte-level vocabulary");
-  if (spec->continuing_prefix.size)
+  if (spec->model == TOK_WORDPIECE)
+    TRY(compile_wordpiece(c));
+  else if (spec->continuing_prefix.size)
     return diag_error(c->d, c->source, "BPE with continuing_subword_prefix isn't supported");
   c->head.flags |= (byte_level ? TOK_BYTE_LEVEL : 0u) | (spec->fuse_unk ? TOK_FUSE_UNK : 0u) |
                    (spec->byte_fallback ? TOK_BYTE_FALLBACK : 0u);
@@ -418,6 +426,7 @@ Status compile_vocab(TokCompiler *c) {
 }
 
 Status compile_whole(TokCompiler *c) {
+  if (c->spec->model != TOK_BPE) return OK; /* nothing is merged */
   size_t n = c->head.vocab / 8 + 1;
   uint8_t *bits = mem_alloc(n);
   int err = tok_make_whole(c->blob.data, &c->head, c->spec->ignore_merges, bits);

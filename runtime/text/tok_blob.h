@@ -14,7 +14,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { TOK_MAGIC = 0x6b6f7449, TOK_VERSION = 1 };
+enum { TOK_MAGIC = 0x6b6f7449, TOK_VERSION = 2 };
 
 typedef struct TokSpan {
   uint32_t at, size; /* bytes */
@@ -28,7 +28,10 @@ enum {                      /* TokBlob.flags */
        TOK_FUSE_UNK = 16,
        TOK_BYTE_FALLBACK = 32, /* unknown characters become the tokens of their bytes (byte_id) */
        TOK_CLEAN_UP = 64,      /* decoding tidies spaces before punctuation as Transformers does */
-       TOK_JOIN_SPACES = 128   /* no decoder: tokens are joined with spaces */
+       TOK_JOIN_SPACES = 128,  /* no decoder: tokens are joined with spaces */
+       TOK_WORDPIECE_MODEL = 256,
+       TOK_WORDPIECE_DECODER = 512, /* tokens are joined with spaces, but for those with `prefix` */
+       TOK_CLEAN_TOKENS = 1024      /* .. and each with its space is tidied */
 };
 
 enum { TOK_ATTR_SPACE = 1, TOK_ATTR_WORD = 2 }; /* of a symbol, for the flags of added tokens */
@@ -92,7 +95,9 @@ typedef struct TokCompose {
   uint32_t first, second, result;
 } TokCompose;
 
-/* Each code point to bytes. Table values: 0 keeps it, else 1 + index into `entry`. */
+/* Each code point to bytes. Table values: 0 keeps it, TOK_MAP_SPACED puts a space before and behind
+ * it, else 1 + index into `entry`. */
+enum { TOK_MAP_SPACED = 0xffff };
 typedef struct TokMap {
   TokTable table; /* u16 */
   TokSpan entry;  /* TokMapEntry */
@@ -150,6 +155,8 @@ typedef struct TokBlob {
   TokSpan rank;          /* u32 beside split_len; absent: order of ids, then of the list */
   TokSpan byte_id;       /* i32[256]: token of a byte, -1: none */
   TokSpan suffix;        /* end_of_word_suffix */
+  TokSpan prefix;        /* WordPiece: of tokens that continue a word */
+  uint32_t word_chars;   /* WordPiece: a longer word is unknown */
   TokTable symbol;       /* u8 */
   TokSpan attr;          /* u8 by symbol */
   TokSpan byte_symbol;   /* u8[256], for text after TOK_STEP_BYTES */

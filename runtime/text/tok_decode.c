@@ -113,6 +113,26 @@ static void put_bytes(TokStream *s, const uint8_t *p, size_t n, Out *out) {
   s->ntail = (unsigned)(n - i);
 }
 
+/* A token of WordPiece, with the space before it unless it continues a word. */
+static int put_word(TokStream *s, const uint8_t *p, size_t n, Out *out) {
+  const TokBlob *h = s->t->head;
+  size_t skip = h->prefix.size;
+  Out text = {0};
+  if (s->any && n >= skip && memcmp(p, tok_at(s->t, h->prefix), skip) == 0) {
+    p += skip;
+    n -= skip;
+  } else if (s->any) {
+    out_puts(&text, " ");
+  }
+  out_put(&text, (const char *)p, n);
+  int err = text.failed ? TEXT_NO_MEMORY : TEXT_OK;
+  if (!err && h->flags & TOK_CLEAN_TOKENS) tidy(&text);
+  if (!err) put_bytes(s, (const uint8_t *)text.data, text.size, out);
+  out_free(&text);
+  s->any = true;
+  return err;
+}
+
 /* The byte that a token like <0x41> stands for, or -1. */
 static int byte_token(const uint8_t *p, uint32_t n) {
   int byte = 0;
@@ -158,6 +178,7 @@ static int put_token(TokStream *s, uint32_t id, Out *out) {
   if (id >= h->vocab || (s->skip_special && tok_is_special(s->t, id))) return TEXT_OK;
   const uint8_t *p = tok_bytes(s->t, id, &len);
   if (len == 0) return TEXT_OK;
+  if (h->flags & TOK_WORDPIECE_DECODER) return put_word(s, p, len, out);
   if (h->flags & TOK_JOIN_SPACES && s->any) put_bytes(s, (const uint8_t *)" ", 1, out);
   bool first = !s->any;
   s->any = true;

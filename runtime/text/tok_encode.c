@@ -132,7 +132,9 @@ int tok_encode_text(TokWork *w, const uint8_t *text, size_t n) {
   }
   for (size_t i = 0; i < from->n; i++) {
     TokRange r = from->item[i];
-    if ((err = tok_bpe(w, text + r.from, r.to - r.from))) return err;
+    err = (t->head->flags & TOK_WORDPIECE_MODEL ? tok_wordpiece : tok_bpe)(w, text + r.from,
+                                                                           r.to - r.from);
+    if (err) return err;
   }
   return TEXT_OK;
 }

@@ -112,6 +112,7 @@ int tok_added_split(TokWork *w, const TokTrie *trie, const uint8_t *text, size_t
 uint32_t tok_added_find(const Tokenizer *t, const TokTrie *trie, const uint8_t *text, size_t n);
 /* Model: appends the ids of one piece. */
 int tok_bpe(TokWork *w, const uint8_t *piece, size_t n);
+int tok_wordpiece(TokWork *w, const uint8_t *word, size_t n);
 
 /* The id of the token with these bytes, or TOK_NO_ID. */
 uint32_t tok_lookup(const Tokenizer *t, const uint8_t *p, size_t n);

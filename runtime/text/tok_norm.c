@@ -167,6 +167,12 @@ static int normal_form(TokWork *w, const TokStep *step, const uint8_t *text, siz
 
 /* ---- the other steps ----------------------------------------------------------------------- */
 
+static void put_spaced(Out *out, const uint8_t *p, unsigned n) {
+  out_put(out, " ", 1);
+  out_put(out, (const char *)p, n);
+  out_put(out, " ", 1);
+}
+
 static void map_chars(const Tokenizer *t, const TokStep *step, const uint8_t *text, size_t n,
                       Out *out, bool *changed) {
   const TokMap *map = tok_at(t, step->data);
@@ -178,7 +184,10 @@ static void map_chars(const Tokenizer *t, const TokStep *step, const uint8_t *te
     uint16_t k = tok_table16(t, &map->table, tok_utf8_get(text + i, &len));
     if (k) {
       out_put(out, (const char *)text + copied, i - copied);
-      out_put(out, bytes + entry[k - 1].at, entry[k - 1].n);
+      if (k == TOK_MAP_SPACED)
+        put_spaced(out, text + i, len);
+      else
+        out_put(out, bytes + entry[k - 1].at, entry[k - 1].n);
       copied = i + len;
       *changed = true;
     }

@@ -24,7 +24,8 @@ static bool tables_fit(const TokBlob *h) {
          fits(h, h->single, 0) && fits(h, h->pair, 0) && fits(h, h->split_len, 0) &&
          fits(h, h->split_count, h->flags & TOK_ONE_SPLIT ? 0 : h->vocab) &&
          fits(h, h->split_base, 0) && fits(h, h->rank, 0) && fits(h, h->suffix, 0) &&
-         fits(h, h->decoder, 0) && fits(h, h->decoder_first, 0) && fits(h, h->lead, 0);
+         fits(h, h->prefix, 0) && fits(h, h->decoder, 0) && fits(h, h->decoder_first, 0) &&
+         fits(h, h->lead, 0);
 }
 
 int tok_open(const void *blob, size_t size, Tokenizer **out) {

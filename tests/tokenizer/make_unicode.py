@@ -15,11 +15,14 @@ HEAD = """\
 /* Where Hugging Face's tokenizers differ from Unicode 14, one range a row; printed by
  * tests/tokenizer/make_unicode.py. Their Oniguruma knows Unicode 16 (CATEGORY), Punctuation and the
  * normalisers older versions (PUNCTUATION in or out; NO_: no decomposition, class 0), Lowercase a
- * newer one (LOWER: the image of the first), and scripts have grown (SCRIPT). Define what you need. */
+ * newer one (LOWER: the image of the first), and scripts have grown (SCRIPT). BertNormalizer drops other
+ * controls (CONTROL) and nonspacing marks (NONSPACING), StripAccents other marks (MARK), 1: in, 0: out.
+ * Define what you need. */
 """
 MACROS = [("CATEGORY", "low, high, category"), ("PUNCTUATION", "low, high, in"),
           ("NO_CANONICAL", "low, high"), ("NO_COMPATIBILITY", "low, high"), ("NO_CLASS", "low, high"),
-          ("LOWER", "low, high, first"), ("SCRIPT", "low, high, name")]
+          ("LOWER", "low, high, first"), ("SCRIPT", "low, high, name"), ("CONTROL", "low, high, in"), ("NONSPACING", "low, high, in"),
+          ("MARK", "low, high, in")]
 SCRIPTS = """
 Adlam Ahom Anatolian_Hieroglyphs Arabic Armenian Avestan Balinese Bamum Bassa_Vah Batak Bengali
 Bhaiksuki Bopomofo Brahmi Braille Buginese Buhid Canadian_Aboriginal Carian Caucasian_Albanian
@@ -64,6 +67,16 @@ def rows(macro, values, show=None, step=lambda v, k: v):
         print(f"{macro}(0x{a:04X}, 0x{b:04X}" + (f", {show(v)})" if show else ")"))
 
 
+def dropped(normalizer, points):
+    """Code points that a normalizer drops."""
+    return {c for c in points if normalizer.normalize_str("a" + chr(c) + "b") == "ab"}
+
+
+def bert(**on):
+    off = dict(clean_text=False, handle_chinese_chars=False, strip_accents=False, lowercase=False)
+    return normalizers.BertNormalizer(**{**off, **on})
+
+
 def main():
     print(HEAD, end="")
     for name, args in MACROS:
@@ -98,6 +111,14 @@ def main():
     for name in SCRIPTS:
         theirs = members(pre_tokenizers.Split(Regex(r"\p{%s}" % name), "removed"))
         rows("SCRIPT", {c: name for c in theirs if c in new}, str)
+    now = {c: new.get(c, ours[c]) for c in POINTS}
+    whole = [c for c in POINTS if nfd.normalize_str(chr(c)) == chr(c)]  # marks come decomposed
+    for macro, theirs, mine in (
+            ("CONTROL", dropped(bert(clean_text=True), POINTS),
+             {c for c in POINTS if (now[c] in ("Cc", "Cf", "Co") and c not in (9, 10, 13)) or c == 0xFFFD}),
+            ("NONSPACING", dropped(bert(strip_accents=True), whole), {c for c in whole if now[c] == "Mn"}),
+            ("MARK", dropped(normalizers.StripAccents(), whole), {c for c in whole if now[c][0] == "M"})):
+        rows(macro, {c: int(c in theirs) for c in theirs ^ mine}, str)
     for name, _ in MACROS:
         print(f"#undef {name}")
 
