@@ -5,8 +5,10 @@
  * stream a core does not saturate memory.
  */
 #include "runtime/core/bandwidth.h"
+#include "runtime/core/encoder.h"
 #include "runtime/core/io.h"
 #include "runtime/core/session.h"
+#include "runtime/task/bench_encode.h"
 #include "runtime/task/task.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,7 +25,8 @@ static const ArgSpec specs[] = {
     {"--prompt", 'p', ARG_INT, AT(prompt), 0, 1e9, "N", "tokens of prefill (default 512)"},
     {"--tokens", 'n', ARG_INT, AT(tokens), 0, 1e9, "N", "tokens of decode (default 128)"},
     {"--depth", 'd', ARG_INT, AT(depth), 0, 1e9, "N", "tokens in the cache before (default 0)"},
-    {"--batch", 'b', ARG_INT, AT(batch), 1, 1, "B", "sequences at once (this program: 1)"},
+    {"--batch", 'b', ARG_INT, AT(batch), 1, 1 << 20, "B",
+     "sequences of a batch (language models: 1)"},
     {"--repeat", 'r', ARG_INT, AT(repeat), 1, 1000, "N", "repetitions (default 3)"},
     {"--json", 0, ARG_FLAG, AT(json), 0, 0, NULL, "one JSON object"},
     RUN_OPTION_SPECS,
@@ -105,6 +108,13 @@ static int run(const Task *t, void *options, Err *e) {
   Options *o = options;
   if (t->args.argc) return err_set(e, "bench", "takes no argument '%s'", t->args.argv[0]), 2;
   ExecOptions x = run_options(&o->run);
+  if (encoder_there(t->m)) {
+    EncodeBench b = {o->prompt, o->batch, o->repeat, o->json, t->started};
+    int failed = bench_encode(t->m, &x, &b, e);
+    return failed && *io_interrupted() ? CALL_INTERRUPTED : failed ? CALL_FAILED : CALL_DONE;
+  }
+  if (o->batch != 1)
+    return err_set(e, "--batch", "is %lld (this program: 1)", (long long)o->batch), 2;
   Session *s;
   if (session_open(t->m, &x, &s, e)) return CALL_FAILED;
   double load = io_seconds() - t->started, pp = 0, tg = 0, gbs = 0;

@@ -8,6 +8,7 @@
 #include "runtime/core/profile.h"
 
 #include "runtime/core/bandwidth.h"
+#include "runtime/core/encoder.h"
 #include "runtime/core/io.h"
 #include "runtime/core/session.h"
 #include "runtime/task/task.h"
@@ -23,7 +24,8 @@ typedef struct Options {
 #define AT(member) offsetof(Options, member)
 static const ArgSpec specs[] = {
     {"--prompt", 'p', ARG_INT, AT(prompt), 0, 1e9, "N", "tokens of prefill (default 512)"},
-    {"--tokens", 'n', ARG_INT, AT(tokens), 0, 1e9, "N", "steps of decode behind it (default 64)"},
+    {"--tokens", 'n', ARG_INT, AT(tokens), 0, 1e9, "N",
+     "steps of decode behind it (default 64); of an encoder: sequences"},
     {"--each", 0, ARG_FLAG, AT(each), 0, 0, NULL, "a line for every launch of every layer"},
     {"--json", 0, ARG_FLAG, AT(json), 0, 0, NULL, "one JSON object"},
     RUN_OPTION_SPECS,
@@ -53,9 +55,9 @@ typedef void ReportEntry(Out *out, const View *v, const ProfileEntry *en);
 
 /* The entries that ran, prefill first; `between` stands between two. */
 static void each_entry(Out *out, const View *v, ReportEntry *report, const char *between) {
-  static const char *const order[] = {"prefill", "decode"};
+  static const char *const order[] = {"prefill", "decode", "encode"};
   const char *before = "";
-  for (int i = 0; i < 2; i++) {
+  for (int i = 0; i < 3; i++) {
     for (uint32_t k = 0; k < v->m->nentries; k++) {
       const ProfileEntry *en = profile_entry(v->profile, (int)k);
       if (!en->runs || strcmp(v->m->entries[k].name, order[i]) != 0) continue;
@@ -273,8 +275,27 @@ static int measure(Session *s, Profile *p, const Options *o, Err *e) {
   return 0;
 }
 
-static void report(Session *s, Profile *p, const Options *o) {
-  Exec *x = session_exec(s);
+/* An encoder: -n sequences of -p tokens. */
+static int measure_encoder(Encoder *c, Profile *p, const Options *o, Err *e) {
+  int entry = encoder_entry(c), bad = 0;
+  int64_t vocab = exec_model(encoder_exec(c))->generation.vocab, done;
+  uint32_t *ids = malloc(((size_t)o->prompt + 1) * sizeof *ids);
+  if (!ids) return err_no_memory(e, "profile");
+  for (int64_t i = 0; i < o->prompt; i++) ids[i] = (uint32_t)((i * 7919 + 13) % vocab);
+  EncoderRow row = {.ids = ids, .n = o->prompt};
+  bad = profile_reserve(p, entry, o->tokens, e) || encoder_run(c, &row, &done, e);
+  profile_start(p);
+  for (int64_t i = 0; i < o->tokens && !bad && !*io_interrupted(); i++)
+    bad = encoder_run(c, &row, &done, e);
+  profile_stop(p);
+  free(ids);
+  if (*io_interrupted()) return err_set(e, "profile", "interrupted");
+  profile_entry(p, entry)->tokens = o->prompt * o->tokens;
+  profile_sort(p);
+  return bad;
+}
+
+static void report(Exec *x, Profile *p, const Options *o) {
   const IngotModel *m = exec_model(x);
   View v = {.o = o,
             .m = m,
@@ -303,16 +324,34 @@ static int choose_lengths(Session *s, Options *o, Err *e) {
   return session_check_room(s, o->prompt + o->tokens, e);
 }
 
+static int run_encoder(const Task *t, Options *o, const ExecOptions *x, Err *e) {
+  Encoder *c;
+  Profile *p = NULL;
+  if (encoder_open(t->m, x, &c, e)) return 1;
+  int64_t longest = encoder_longest(c);
+  if (o->tokens < 1) o->tokens = 16;
+  if (o->prompt < 1) o->prompt = longest < 128 ? longest : 128;
+  int bad = profile_open(encoder_exec(c), o->each, &p, e) || measure_encoder(c, p, o, e);
+  if (!bad) report(encoder_exec(c), p, o);
+  profile_close(p);
+  encoder_close(c);
+  return bad;
+}
+
 static int run(const Task *t, void *options, Err *e) {
   Options *o = options;
   if (t->args.argc) return err_set(e, "profile", "takes no argument '%s'", t->args.argv[0]), 2;
   ExecOptions x = run_options(&o->run);
   Session *s;
   Profile *p = NULL;
+  if (encoder_there(t->m)) {
+    int failed = run_encoder(t, o, &x, e);
+    return failed && *io_interrupted() ? CALL_INTERRUPTED : failed ? CALL_FAILED : CALL_DONE;
+  }
   if (session_open(t->m, &x, &s, e)) return CALL_FAILED;
   int bad = choose_lengths(s, o, e) || profile_open(session_exec(s), o->each, &p, e) ||
             measure(s, p, o, e);
-  if (!bad) report(s, p, o);
+  if (!bad) report(session_exec(s), p, o);
   profile_close(p);
   session_close(s);
   if (bad && *io_interrupted()) return CALL_INTERRUPTED;

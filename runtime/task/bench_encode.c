@@ -1,0 +1,97 @@
+/* `bench` of an encoder: the time of a batch of -b sequences of -p tokens, median of -r rounds
+ * after one that is not counted. Its speed in GFLOP/s counts what the kernels' launches say they
+ * do. */
+#include "runtime/task/bench_encode.h"
+
+#include "runtime/core/encoder.h"
+#include "runtime/core/io.h"
+#include <stdlib.h>
+#include <string.h>
+
+static int compare(const void *a, const void *b) {
+  double x = *(const double *)a, y = *(const double *)b;
+  return x < y ? -1 : x > y;
+}
+
+static int timed(Encoder *c, const uint32_t *ids, int64_t length, int64_t batch, double *seconds,
+                 Err *e) {
+  double t0 = io_seconds();
+  for (int64_t i = 0; i < batch; i++) {
+    EncoderRow row = {.ids = ids, .n = length};
+    int64_t run;
+    if (*io_interrupted()) return err_set(e, "bench", "interrupted");
+    if (encoder_run(c, &row, &run, e)) return 1;
+  }
+  *seconds = io_seconds() - t0;
+  return 0;
+}
+
+/* Operations of one sequence, as of the last run. */
+static double flops(Encoder *c) {
+  Exec *x = encoder_exec(c);
+  const IngotEntry *entry = &exec_model(x)->entries[encoder_entry(c)];
+  double sum = 0;
+  for (uint32_t i = 0; i < entry->nlaunches; i++)
+    if (entry->launches[i].flops) sum += (double)exec_dim(x, entry->launches[i].flops);
+  return sum;
+}
+
+static void report(Encoder *c, const EncodeBench *b, int64_t length, double seconds, double load) {
+  Exec *x = encoder_exec(c);
+  const IngotModel *m = exec_model(x);
+  const char *isa = exec_level(x)->name;
+  unsigned threads = pool_size(exec_pool(x));
+  double items = (double)b->batch / seconds, gflops = 1e-9 * flops(c) * items;
+  Out out = {0};
+  if (b->json) {
+    out_puts(&out, "{\"model\": ");
+    out_json_string(&out, m->name, strlen(m->name));
+    out_printf(&out,
+               ", \"ms\": %.6f, \"items_per_s\": %.3f, \"gflops\": %.2f, \"p\": %lld, \"b\": %lld, "
+               "\"r\": %lld, \"load_s\": %.6f, \"weight_bytes\": %llu, \"threads\": %u, "
+               "\"isa\": \"%s\"}\n",
+               1e3 * seconds, items, gflops, (long long)length, (long long)b->batch,
+               (long long)b->repeat, load, (unsigned long long)m->weight_bytes, threads, isa);
+  } else {
+    out_printf(&out, "%s, %s, %u threads, %.1f MB of weights\n", m->name, isa, threads,
+               1e-6 * (double)m->weight_bytes);
+    out_printf(&out, "  %lld x %lld tokens  %.3f ms, %.1f sequences/s, %.1f GFLOP/s\n",
+               (long long)b->batch, (long long)length, 1e3 * seconds, items, gflops);
+    out_printf(&out, "  load    %.2f ms\n", 1e3 * load);
+  }
+  io_flush_out(&out);
+  out_free(&out);
+}
+
+static int measure(Encoder *c, const EncodeBench *b, int64_t length, double load, Err *e) {
+  double *seconds = calloc((size_t)b->repeat + 1, sizeof *seconds);
+  uint32_t *ids = malloc((size_t)length * sizeof *ids);
+  int bad = seconds && ids ? 0 : err_no_memory(e, "bench");
+  int64_t vocab = exec_model(encoder_exec(c))->generation.vocab;
+  for (int64_t i = 0; !bad && i < length; i++)
+    ids[i] = (uint32_t)((i * 7919 + 13) % vocab); /* any ids; they must not repeat */
+  for (int64_t r = 0; r <= b->repeat && !bad; r++)
+    bad = timed(c, ids, length, b->batch, &seconds[r], e);
+  if (!bad) {
+    qsort(seconds + 1, (size_t)b->repeat, sizeof *seconds, compare);
+    report(c, b, length, seconds[1 + b->repeat / 2], load);
+  }
+  free(seconds);
+  free(ids);
+  return bad;
+}
+
+int bench_encode(const IngotModel *m, const ExecOptions *o, const EncodeBench *b, Err *e) {
+  Encoder *c;
+  if (encoder_open(m, o, &c, e)) return 1;
+  double load = io_seconds() - b->started;
+  int64_t longest = encoder_longest(c);
+  int64_t length = b->length < 0 ? (longest < 128 ? longest : 128) : b->length;
+  int bad = 0;
+  if (length < 1 || length > longest)
+    bad = err_set(e, "--prompt", "%lld tokens (expected 1 to %lld)", (long long)length,
+                  (long long)longest);
+  if (!bad) bad = measure(c, b, length, load, e);
+  encoder_close(c);
+  return bad;
+}
