@@ -15,11 +15,23 @@ import gguf
 import numpy as np
 import torch
 from safetensors.torch import save_file
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import (Gemma3ForCausalLM, Gemma3TextConfig, LlamaConfig, LlamaForCausalLM, Qwen2Config,
+                          Qwen2ForCausalLM)
 
-# What differs from BASE. `tokens`: length of the prompt; `pad`: left or right; `gguf`: block format of the matrices.
+# Of each architecture: its classes, its name in a GGUF, and what its configs share.
 BASE = dict(hidden_size=48, intermediate_size=76, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, vocab_size=99,
             max_position_embeddings=64, rms_norm_eps=1e-5, rope_theta=10000.0, tie_word_embeddings=False)
+ARCHS = {
+    "llama": (LlamaConfig, LlamaForCausalLM, "llama", BASE),
+    "qwen2": (Qwen2Config, Qwen2ForCausalLM, "qwen2", BASE | dict(rope_theta=1e6)),
+    "gemma3": (Gemma3TextConfig, Gemma3ForCausalLM, "gemma3",
+               BASE | dict(hidden_size=40, intermediate_size=52, num_hidden_layers=3, head_dim=16, vocab_size=83, rope_theta=50000.0,
+                           rope_local_base_freq=1000.0, query_pre_attn_scalar=24, sliding_window=6, tie_word_embeddings=True,
+                           layer_types=["sliding_attention", "full_attention", "sliding_attention"])),
+}
+
+# `config`: what differs from the architecture's. `tokens`: length of the prompt; `pad`: left or right; `gguf`: block format of
+# the matrices; `drop`: keys that the saved config leaves out.
 ODD = dict(hidden_size=72, intermediate_size=100, num_attention_heads=3, num_key_value_heads=1, vocab_size=131)
 CASES = {
     "odd": dict(config=ODD),
@@ -46,19 +58,47 @@ ACTIVATIONS = ["gelu", "gelu_new", "gelu_fast", "gelu_pytorch_tanh", "quick_gelu
                "sigmoid", "tanh", "linear", "laplace", "gelu_10", "gelu_accurate", "swish"]
 for act in ACTIVATIONS:
     CASES["act-" + act.replace("_", "-")] = dict(config=dict(hidden_act=act, num_hidden_layers=1, hidden_size=32, vocab_size=67))
+SLIDING = dict(use_sliding_window=True, sliding_window=7)
+FULL, SLIDES = "full_attention", "sliding_attention"
+for name, facts in {
+    "": dict(),
+    "-tied-left": dict(config=dict(tie_word_embeddings=True, num_key_value_heads=4), pad="left"),
+    "-sliding": dict(config=SLIDING | dict(num_hidden_layers=3, max_window_layers=1), drop=["layer_types"]),
+    "-layer-types": dict(config=SLIDING | dict(layer_types=[SLIDES, FULL])),
+    "-unused-window": dict(config=dict(sliding_window=3, max_window_layers=0), drop=["layer_types"]),
+    "-window-long": dict(config=SLIDING | dict(sliding_window=40, max_window_layers=1, max_position_embeddings=256), tokens=200),
+    "-yarn": dict(config=dict(rope_scaling={"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 16})),
+    "-gguf-f16": dict(config=dict(tie_word_embeddings=True), gguf="F16"),
+    "-gguf-q8-0": dict(config=dict(hidden_size=64, intermediate_size=96), gguf="Q8_0"),
+}.items():
+    CASES["qwen2" + name] = dict(arch="qwen2") | facts
+LINEAR = {"rope_type": "linear", "factor": 4.0}
+for name, facts in {
+    "": dict(),
+    "-left": dict(pad="left"),
+    "-pattern": dict(config=dict(layer_types=None, sliding_window_pattern=2, rope_scaling=LINEAR), drop=["layer_types"]),
+    "-caps": dict(config=dict(attn_logit_softcapping=3.0, final_logit_softcapping=8.0, attention_bias=True)),
+    "-untied-long": dict(config=dict(tie_word_embeddings=False, sliding_window=30, max_position_embeddings=256), tokens=200),
+    "-gguf-f16": dict(config=dict(layer_types=None, num_hidden_layers=6, hidden_size=32, rope_local_base_freq=1e4,
+                                  query_pre_attn_scalar=16, final_logit_softcapping=8.0), gguf="F16"),
+    "-gguf-q5-0": dict(config=dict(layer_types=None, num_hidden_layers=6, hidden_size=32, intermediate_size=64,
+                                   rope_local_base_freq=1e4, query_pre_attn_scalar=16, rope_scaling=LINEAR), gguf="Q5_0"),
+}.items():
+    CASES["gemma3" + name] = dict(arch="gemma3") | facts
 
 
 def draw(model, seed):
     g = torch.Generator().manual_seed(seed)
-    tied = model.config.tie_word_embeddings
+    tied, gemma = model.config.tie_word_embeddings, "gemma" in model.config.model_type
     for name, p in model.named_parameters():
         noise = torch.randn(p.shape, generator=g)
         if "norm" in name:
-            p.data = 1 + 0.1 * noise
+            whole = 0 if gemma else 1  # Gemma adds 1; what its layers add has to outweigh its scaled embedding
+            p.data = (3 if gemma and "post_" in name else whole) + 0.1 * noise
         elif name.endswith("bias"):
             p.data = 0.1 * noise
         elif "embed" in name:
-            p.data = noise * (0.3 if tied else 1.0)
+            p.data = noise * (0.2 if gemma else 0.3 if tied else 1.0)
         else:
             p.data = noise * 1.2 / p.shape[1] ** 0.5
     return model
@@ -89,20 +129,23 @@ def permute(weight, heads):
 GGUF_NAMES = {"input_layernorm": "attn_norm", "self_attn.q_proj": "attn_q", "self_attn.k_proj": "attn_k", "self_attn.v_proj": "attn_v",
               "self_attn.o_proj": "attn_output", "post_attention_layernorm": "ffn_norm", "mlp.gate_proj": "ffn_gate",
               "mlp.up_proj": "ffn_up", "mlp.down_proj": "ffn_down"}
+GEMMA_NAMES = {"post_attention_layernorm": "post_attention_norm", "pre_feedforward_layernorm": "ffn_norm",
+               "post_feedforward_layernorm": "post_ffw_norm", "self_attn.q_norm": "attn_q_norm", "self_attn.k_norm": "attn_k_norm"}
 
 
-def gguf_name(name):
+def gguf_name(name, arch):
     flat = {"model.embed_tokens.weight": "token_embd.weight", "model.norm.weight": "output_norm.weight", "lm_head.weight": "output.weight"}
     if name in flat:
         return flat[name]
     _, _, layer, rest = name.split(".", 3)
-    return f"blk.{layer}.{GGUF_NAMES[rest.rsplit('.', 1)[0]]}.weight"
+    part, kind = rest.rsplit(".", 1)
+    names = GGUF_NAMES | GEMMA_NAMES if arch == "gemma3" else GGUF_NAMES
+    return f"blk.{layer}.{names[part]}.{kind}"
 
 
-def write_gguf(model, path, form):
-    """Writes the model and replaces its weights by what the file holds."""
-    c, kind = model.config, gguf.GGMLQuantizationType[form]
-    w = gguf.GGUFWriter(path, "llama")
+def gguf_keys(w, model, arch):
+    c = model.config
+    width = getattr(c, "head_dim", c.hidden_size // c.num_attention_heads)
     w.add_context_length(c.max_position_embeddings)
     w.add_embedding_length(c.hidden_size)
     w.add_block_count(c.num_hidden_layers)
@@ -111,44 +154,75 @@ def write_gguf(model, path, form):
     w.add_head_count_kv(c.num_key_value_heads)
     w.add_layer_norm_rms_eps(c.rms_norm_eps)
     w.add_rope_freq_base(c.rope_theta)
-    w.add_rope_dimension_count(c.head_dim)
-    w.add_key_length(c.head_dim)
-    w.add_value_length(c.head_dim)
-    w.add_vocab_size(c.vocab_size)
-    if c.rope_scaling:  # llama3: the factors by which frequencies are divided
+    if arch == "llama":
+        w.add_rope_dimension_count(width)
+    if arch != "qwen2":
+        w.add_key_length(width)
+        w.add_value_length(width)
+    if arch == "llama":
+        w.add_vocab_size(c.vocab_size)
+    if arch == "gemma3":
+        w.add_sliding_window(c.sliding_window)
+        if c.final_logit_softcapping:
+            w.add_final_logit_softcapping(c.final_logit_softcapping)
+    kind = (c.rope_scaling or {}).get("rope_type")
+    if kind == "linear":
+        w.add_rope_scaling_type(gguf.RopeScalingType.LINEAR)
+        w.add_rope_scaling_factor(c.rope_scaling["factor"])
+    if kind == "llama3":  # the factors by which frequencies are divided
         plain = copy.deepcopy(c)
         plain.rope_scaling = None
-        factors = LlamaForCausalLM(plain).model.rotary_emb.inv_freq / model.model.rotary_emb.inv_freq
+        factors = type(model)(plain).model.rotary_emb.inv_freq / model.model.rotary_emb.inv_freq
         w.add_tensor("rope_freqs.weight", factors.numpy().astype(np.float32))
+
+
+def write_gguf(model, path, form, arch):
+    """Writes the model and replaces its weights by what the file holds."""
+    c, kind = model.config, gguf.GGMLQuantizationType[form]
+    w = gguf.GGUFWriter(path, arch)
+    gguf_keys(w, model, arch)
     state = model.state_dict()
     for name, value in state.items():
         if name == "lm_head.weight" and c.tie_word_embeddings:
             continue
-        array, this = value.numpy(), kind if value.dim() == 2 else gguf.GGMLQuantizationType.F32
-        heads = {"q_proj": c.num_attention_heads, "k_proj": c.num_key_value_heads}.get(name.split(".")[-2], 0)
+        whole = 1 if arch == "gemma3" and "norm" in name else 0
+        array, this = value.numpy() + np.float32(whole), kind if value.dim() == 2 else gguf.GGMLQuantizationType.F32
+        heads = {"q_proj": c.num_attention_heads, "k_proj": c.num_key_value_heads}.get(name.split(".")[-2], 0) if arch == "llama" else 0
         packed = gguf.quants.quantize(array, this)
-        state[name].copy_(torch.from_numpy(gguf.quants.dequantize(packed, this).reshape(array.shape)))
-        w.add_tensor(gguf_name(name), permute(packed, heads) if heads else packed, raw_dtype=this)
+        state[name].copy_(torch.from_numpy(gguf.quants.dequantize(packed, this).reshape(array.shape) - np.float32(whole)))
+        w.add_tensor(gguf_name(name, arch), permute(packed, heads) if heads else packed, raw_dtype=this)
     w.write_header_to_file()
     w.write_kv_data_to_file()
     w.write_tensors_to_file()
     w.close()
 
 
+def save_folder(model, folder, drop):
+    """Writes the model in half precision and replaces its weights by what the files hold."""
+    half = copy.deepcopy(model).half()
+    half.save_pretrained(folder)
+    model.load_state_dict({k: v.float() for k, v in half.state_dict().items()})
+    if not drop:
+        return
+    with open(folder + "/config.json", encoding="utf-8") as f:
+        config = json.load(f)
+    with open(folder + "/config.json", "w", encoding="utf-8") as f:
+        json.dump({k: v for k, v in config.items() if k not in drop}, f, indent=2)
+
+
 def make(name, facts, out):
     torch.manual_seed(0)
-    config = LlamaConfig(**(BASE | facts["config"]), attn_implementation="eager", bos_token_id=1, eos_token_id=2, pad_token_id=0)
+    config_class, model_class, arch, base = ARCHS[facts.get("arch", "llama")]
+    config = config_class(**(base | facts.get("config", {})), attn_implementation="eager", bos_token_id=1, eos_token_id=2, pad_token_id=0)
     for seed in range(100):
-        model = draw(LlamaForCausalLM(config).eval().float(), seed * 1000 + len(name))
+        model = draw(model_class(config).eval().float(), seed * 1000 + len(name))
         folder = os.path.join(out, name)
         shutil.rmtree(folder, ignore_errors=True)
         os.makedirs(folder + "/model")
         if "gguf" in facts:
-            write_gguf(model, folder + "/model/model.gguf", facts["gguf"])
+            write_gguf(model, folder + "/model/model.gguf", facts["gguf"], arch)
         else:
-            half = copy.deepcopy(model).half()
-            half.save_pretrained(folder + "/model")
-            model.load_state_dict({k: v.float() for k, v in half.state_dict().items()})
+            save_folder(model, folder + "/model", facts.get("drop", []))
         g = torch.Generator().manual_seed(seed)
         n = facts.get("tokens", 19)
         ids = torch.randint(3, config.vocab_size, (2 if "pad" in facts else 1, n), generator=g)
