@@ -1,6 +1,6 @@
 /* Gemma 3's language model (Gemma team 2025): scaled embeddings, norms before and after each half
- * of a layer, norms of q and k, layers that slide over a window with a rotation of their own, soft
- * caps, tied output. What counts is Transformers' Gemma3ForCausalLM.
+ * of a layer, norms of q and k, layers that slide over a window with a rotation of their own, a
+ * soft cap of the logits, tied output. What counts is Transformers' Gemma3ForCausalLM.
  *
  * Odd: a folder keeps norm weights minus 1, a GGUF whole. A GGUF leaves out what its readers know
  * by heart: every sixth layer is global, local layers turn by base 10000, scores are scaled by the
@@ -13,13 +13,14 @@ static const ConfigKey keys[] = {
     {"sliding_window", "attention.sliding_window"},
     {"sliding_window_pattern", "attention.sliding_window_pattern"},
     {"rope_local_base_freq", "rope.freq_base_swa"},
-    {"attn_logit_softcapping", "attn_logit_softcapping"},
     {"final_logit_softcapping", "final_logit_softcapping"},
 };
 
-/* hidden_act is a key of the first Gemma that Gemma 3 does not read; cache_implementation says how
- * Transformers stores keys and values. */
-static const char *const irrelevant[] = {"hidden_act", "cache_implementation"};
+/* hidden_act is a key of the first Gemma, attn_logit_softcapping one of Gemma 2: Transformers'
+ * Gemma 3 reads neither (the attention's cap is kept but not passed on). cache_implementation says
+ * how it stores keys and values. */
+static const char *const irrelevant[] = {"hidden_act", "attn_logit_softcapping",
+                                         "cache_implementation"};
 
 /* The pattern is a number, or in a GGUF may be a list with true for layers that slide. */
 static Status read_pattern(Decoder *l, Config *c, bool *sliding) {
@@ -57,7 +58,6 @@ static Status read_scales(Decoder *l, Config *c) {
     return config_error(c, "query_pre_attn_scalar", "is %g (expected a number above 0)", by);
   l->attn_scale = 1 / sqrt(by);
   l->embed_scale = sqrt((double)l->hidden);
-  TRY(decoder_cap(c, "attn_logit_softcapping", &l->attn_cap));
   return decoder_cap(c, "final_logit_softcapping", &l->logits_cap);
 }
 
