@@ -43,8 +43,8 @@ static Status check_format(const ConstRows *r, const ConstPart *p, Diag *d) {
   const char *where = p->name ? p->name : r->def->name;
   if (v->storage != Q_plain && !quant_def(v->storage))
     return diag_error(d, where,
-                      "stored as %s, which ingot cannot compute yet (it computes f32, f16, "
-                      "bf16, q4_0, q4_1, q5_0, q5_1, q8_0); convert the model to one of these",
+                      "stored as %s, which ingot cannot compute yet; convert the model to "
+                      "another format, such as q4_k, q8_0 or bf16",
                       storage_name(v->storage));
   if (dtype_is_float(r->def->type.dtype) != view_floats(v))
     return diag_error(d, where, "has elements of %s (expected %s)",
@@ -138,7 +138,7 @@ Status const_rows_open(const Module *m, uint32_t index, ConstRows *out, Diag *d)
                         out->through->name);
   }
   if (dtype_is_float(def->type.dtype)) {
-    out->floats = mem_alloc(align_up((uint64_t)out->cols + 1, QK) * sizeof(float));
+    out->floats = mem_alloc(align_up((uint64_t)out->cols + 1, QUANT_LARGEST_BLOCK) * sizeof(float));
     if (out->through) out->blocks = mem_alloc(const_row_bytes(out->cols, out->through) + 1);
   }
   return OK;

@@ -21,6 +21,14 @@ static const QuantRow rows[] = {
 #undef QUANT_NAMED
 };
 
+#define QUANT(name, ggml, block, bytes, packed)                                                    \
+  _Static_assert(block <= QUANT_LARGEST_BLOCK, #name " has larger blocks than rows are padded "    \
+                                                     "to");
+#define QUANT_NAMED(name, ggml, block, bytes)
+#include "ir/quants.def"
+#undef QUANT
+#undef QUANT_NAMED
+
 static const QuantRow *row_of(Storage s) {
   for (size_t i = 0; i < COUNT(rows); i++)
     if (rows[i].storage == s) return &rows[i];

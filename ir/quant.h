@@ -55,6 +55,8 @@ typedef struct QuantDef {
   Storage narrow;
 } QuantDef;
 
+enum { QUANT_LARGEST_BLOCK = 256 }; /* elements of a file block of any computed format, at most */
+
 /* NULL for formats known by name only. */
 const QuantDef *quant_def(Storage s);
 /* Name, block elements and bytes of any row, computed or only named; false for others. */

@@ -267,8 +267,13 @@ static OpCase one_token(const OpCase *c) {
 
 /* `shapes`: how many of the linear shapes; `randoms`: how many random graphs. */
 static CaseList all_cases(Arena *a, size_t shapes, uint32_t randoms) {
-  static const char *const storages[] = {"f32",  "f16",  "bf16", "q4_0",
-                                         "q4_1", "q5_0", "q5_1", "q8_0"};
+  static const char *const storages[] = {
+#define QUANT(name, ggml, block, bytes, packed) #name,
+#define QUANT_NAMED(name, ggml, block, bytes)
+#include "ir/quants.def"
+#undef QUANT
+#undef QUANT_NAMED
+  };
   static const char *const acts[] = {"f32", "i16", "i8"};
   static const struct {
     int n, k;

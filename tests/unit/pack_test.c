@@ -13,9 +13,10 @@
 
 #include <cmocka.h>
 
-enum { ROWS = 8 + 13, MAX_COLS = 96, GROUPS = 2 };
+enum { ROWS = 8 + 13, MAX_COLS = 256, GROUPS = 2 };
 
-static const Storage FORMATS[] = {Q_f32, Q_f16, Q_bf16, Q_q4_0, Q_q4_1, Q_q5_0, Q_q5_1, Q_q8_0};
+static const Storage FORMATS[] = {Q_f32,  Q_f16,  Q_bf16, Q_q4_0, Q_q4_1,  Q_q5_0,
+                                  Q_q5_1, Q_q8_0, Q_q4_k, Q_q6_k, Q_iq4_nl};
 
 typedef struct World {
   Module *module;
@@ -105,12 +106,12 @@ static void every_format_from_every_file_format(void **state) {
   (void)state;
   for (size_t kept = 0; kept < COUNT(FORMATS); kept++) {
     for (size_t file = 0; file < COUNT(FORMATS); file++)
-      check_rows16(96, FORMATS[kept], FORMATS[file], Q_f32, FORMATS[kept]);
+      check_rows16(256, FORMATS[kept], FORMATS[file], Q_f32, FORMATS[kept]);
     check_rows16(72, FORMATS[kept], Q_f32, Q_bf16, FORMATS[kept]); /* a tail filled by zeros */
-    check_rows16(96, FORMATS[kept], FORMATS[kept], FORMATS[kept], FORMATS[kept]);
-    check_rows16(96, FORMATS[kept], Q_f32, Q_f16, Q_f32); /* kept rounded, computed in f32 */
+    check_rows16(256, FORMATS[kept], FORMATS[kept], FORMATS[kept], FORMATS[kept]);
+    check_rows16(256, FORMATS[kept], Q_f32, Q_f16, Q_f32); /* kept rounded, computed in f32 */
   }
-  check_rows16(96, Q_plain, Q_q8_0, Q_q4_1, Q_f32);
+  check_rows16(256, Q_plain, Q_q8_0, Q_q4_1, Q_f32);
   check_rows16(7, Q_plain, Q_f32, Q_f16, Q_f32);
 }
 
