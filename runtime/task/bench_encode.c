@@ -7,15 +7,23 @@
 #include "runtime/core/io.h"
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 static int compare(const void *a, const void *b) {
   double x = *(const double *)a, y = *(const double *)b;
   return x < y ? -1 : x > y;
 }
 
+static double processor_seconds(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+  return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* One batch: wall time and processor time. */
 static int timed(Encoder *c, const uint32_t *ids, int64_t length, int64_t batch, double *seconds,
-                 Err *e) {
-  double t0 = io_seconds();
+                 double *cpu, Err *e) {
+  double t0 = io_seconds(), c0 = processor_seconds();
   for (int64_t i = 0; i < batch; i++) {
     EncoderRow row = {.ids = ids, .n = length};
     int64_t run;
@@ -23,6 +31,7 @@ static int timed(Encoder *c, const uint32_t *ids, int64_t length, int64_t batch,
     if (encoder_run(c, &row, &run, e)) return 1;
   }
   *seconds = io_seconds() - t0;
+  *cpu = processor_seconds() - c0;
   return 0;
 }
 
@@ -36,7 +45,8 @@ static double flops(Encoder *c) {
   return sum;
 }
 
-static void report(Encoder *c, const EncodeBench *b, int64_t length, double seconds, double load) {
+static void report(Encoder *c, const EncodeBench *b, int64_t length, double seconds, double best,
+                   double cpu, double load) {
   Exec *x = encoder_exec(c);
   const IngotModel *m = exec_model(x);
   const char *isa = exec_level(x)->name;
@@ -47,11 +57,14 @@ static void report(Encoder *c, const EncodeBench *b, int64_t length, double seco
     out_puts(&out, "{\"model\": ");
     out_json_string(&out, m->name, strlen(m->name));
     out_printf(&out,
-               ", \"ms\": %.6f, \"items_per_s\": %.3f, \"gflops\": %.2f, \"p\": %lld, \"b\": %lld, "
+               ", \"ms\": %.6f, \"best_ms\": %.6f, \"cpu_ms\": %.6f, \"items_per_s\": %.3f, "
+               "\"gflops\": %.2f, \"p\": "
+               "%lld, \"b\": %lld, "
                "\"r\": %lld, \"load_s\": %.6f, \"weight_bytes\": %llu, \"threads\": %u, "
                "\"isa\": \"%s\"}\n",
-               1e3 * seconds, items, gflops, (long long)length, (long long)b->batch,
-               (long long)b->repeat, load, (unsigned long long)m->weight_bytes, threads, isa);
+               1e3 * seconds, 1e3 * best, 1e3 * cpu, items, gflops, (long long)length,
+               (long long)b->batch, (long long)b->repeat, load, (unsigned long long)m->weight_bytes,
+               threads, isa);
   } else {
     out_printf(&out, "%s, %s, %u threads, %.1f MB of weights\n", m->name, isa, threads,
                1e-6 * (double)m->weight_bytes);
@@ -64,17 +77,20 @@ static void report(Encoder *c, const EncodeBench *b, int64_t length, double seco
 }
 
 static int measure(Encoder *c, const EncodeBench *b, int64_t length, double load, Err *e) {
-  double *seconds = calloc((size_t)b->repeat + 1, sizeof *seconds);
+  size_t rounds = (size_t)b->repeat + 1;
+  double *seconds = calloc(2 * rounds, sizeof *seconds);
+  double *cpu = seconds ? seconds + rounds : NULL;
   uint32_t *ids = malloc((size_t)length * sizeof *ids);
   int bad = seconds && ids ? 0 : err_no_memory(e, "bench");
   int64_t vocab = exec_model(encoder_exec(c))->generation.vocab;
   for (int64_t i = 0; !bad && i < length; i++)
     ids[i] = (uint32_t)((i * 7919 + 13) % vocab); /* any ids; they must not repeat */
   for (int64_t r = 0; r <= b->repeat && !bad; r++)
-    bad = timed(c, ids, length, b->batch, &seconds[r], e);
+    bad = timed(c, ids, length, b->batch, &seconds[r], &cpu[r], e);
   if (!bad) {
     qsort(seconds + 1, (size_t)b->repeat, sizeof *seconds, compare);
-    report(c, b, length, seconds[1 + b->repeat / 2], load);
+    qsort(cpu + 1, (size_t)b->repeat, sizeof *cpu, compare);
+    report(c, b, length, seconds[1 + b->repeat / 2], seconds[1], cpu[1 + b->repeat / 2], load);
   }
   free(seconds);
   free(ids);
