@@ -1,20 +1,24 @@
 /* The card: what the model calls itself, its licence, and SHA-256 of every file that was read.
  *
  * The licence of a Hugging Face folder stands in the front matter of its README.md. Hashing is by
- * nettle, and only when asked for, since it reads the files whole.
+ * nettle, and only when asked for, since it reads the files whole; what has been hashed is let go of at once.
  */
 #include "frontend/readers.h"
 
 #include <nettle/sha2.h>
 #include <string.h>
 
-enum { MAX_README = 1 << 20 };
+enum { MAX_README = 1 << 20, HASH_STEP = 1 << 22 };
 
 static const char *sha256_hex(Arena *a, const MappedFile *f) {
   struct sha256_ctx c;
   uint8_t digest[SHA256_DIGEST_SIZE];
   sha256_init(&c);
-  sha256_update(&c, f->size, f->data);
+  for (uint64_t at = 0; at < f->size; at += HASH_STEP) {
+    uint64_t n = f->size - at < HASH_STEP ? f->size - at : HASH_STEP;
+    sha256_update(&c, n, f->data + at);
+    file_release(f->data + at, n);
+  }
   sha256_digest(&c, sizeof digest, digest);
   char *hex = arena_alloc(a, 2 * sizeof digest + 1);
   for (size_t i = 0; i < sizeof digest; i++) {

@@ -84,6 +84,15 @@ void arena_free(Arena *a) {
   mem_free(a);
 }
 
+/* The chunks go behind a's first, which is still being filled. */
+void arena_adopt(Arena *a, Arena *from) {
+  Chunk **end = a->head ? &a->head->next : &a->head, *rest = *end;
+  *end = from->head;
+  while (*end) end = &(*end)->next;
+  *end = rest;
+  mem_free(from);
+}
+
 void *arena_alloc(Arena *a, size_t bytes) {
   if (bytes > SIZE_MAX / 2) mem_exhausted();
   bytes = (bytes + 15) & ~(size_t)15;

@@ -55,6 +55,7 @@ void mem_fail_after(uint64_t n);
 typedef struct Arena Arena;
 Arena *arena_new(void);
 void arena_free(Arena *a);                     /* NULL is fine */
+void arena_adopt(Arena *a, Arena *from);       /* takes all of from's memory over and frees from */
 void *arena_alloc(Arena *a, size_t bytes);     /* zeroed, aligned to 16 */
 char *arena_strdup(Arena *a, const char *s);   /* NULL gives NULL */
 char *arena_strndup(Arena *a, const char *s, size_t n);
@@ -119,6 +120,9 @@ typedef struct MappedFile {
 /* Maps a regular file; anything else (missing, a folder, unreadable) is an error naming it. */
 Status file_map(Arena *a, Diag *d, const char *path, MappedFile *out);
 void file_unmap(MappedFile *f);
+/* Bytes of a mapped file that aren't needed for a while: their pages leave the process's memory, and
+ * come back when read again. */
+void file_release(const void *data, uint64_t size);
 /* Reads a whole small file (<= max bytes) into arena memory, NUL-terminated. */
 Status file_read(Arena *a, Diag *d, const char *path, uint64_t max, char **out, size_t *out_size);
 bool file_exists(const char *path);

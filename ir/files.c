@@ -61,6 +61,12 @@ void file_unmap(MappedFile *f) {
   f->size = 0;
 }
 
+void file_release(const void *data, uint64_t size) {
+  uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+  uintptr_t lo = ((uintptr_t)data + page - 1) & -page, hi = ((uintptr_t)data + size) & -page;
+  if (lo < hi) madvise((void *)lo, hi - lo, MADV_DONTNEED);
+}
+
 Status file_read(Arena *a, Diag *d, const char *path, uint64_t max, char **out, size_t *out_size) {
   int fd;
   uint64_t size;

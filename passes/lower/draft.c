@@ -3,7 +3,7 @@
  * Everything that differs from layer to layer (weights, scratch, offsets of views) is in the
  * launch's binds; a kernel names only its parameters, so that equal work compiles to one kernel: a
  * finished draft is compared with the kernels that the program has and dropped when one is the
- * same.
+ * same. A draft has an arena of its own, since a deep model makes hundreds and keeps tens.
  */
 #include "passes/lower/lower.h"
 
@@ -12,7 +12,9 @@
 void draft_begin(Draft *d, Lower *l, KClass klass, const char *name) {
   memset(d, 0, sizeof *d);
   d->l = l;
-  Kernel *k = kernel_new(l->program->arena, name, klass);
+  BUG_IF(l->draft, "a draft within a draft");
+  l->draft = arena_new();
+  Kernel *k = kernel_new(l->draft, name, klass);
   d->b = kbuilder(k);
   d->extent = dim_const(l->m->dims, 1);
   d->bytes = dim_const(l->m->dims, 0);
@@ -86,9 +88,18 @@ void draft_span(Draft *d, KVal lo, KVal hi, uint32_t ncarry, KVal *carry, SpanBo
 
 /* ---- ending -------------------------------------------------------------------------------- */
 
-static uint32_t share_kernel(KProgram *p, Kernel *k) {
-  for (uint32_t i = 0; i < p->nkernels; i++)
-    if (kernel_same(p->kernels[i], k)) return i;
+/* The index of the draft's kernel in the program: its equal's, or its own. */
+static uint32_t share_kernel(Lower *l, Kernel *k) {
+  KProgram *p = l->program;
+  Arena *draft = l->draft;
+  l->draft = NULL;
+  for (uint32_t i = 0; i < p->nkernels; i++) {
+    if (!kernel_same(p->kernels[i], k)) continue;
+    arena_free(draft);
+    return i;
+  }
+  arena_adopt(p->arena, draft);
+  k->arena = p->arena;
   k->name = arena_printf(p->arena, "%s_%u", k->name, p->nkernels);
   *VEC_PUSH(p->kernels, p->nkernels, p->ckernels) = k;
   return p->nkernels - 1;
@@ -135,7 +146,7 @@ void draft_end(Draft *d) {
   }
   DimId *scalar = ARENA_ARRAY(p->arena, DimId, d->ndim + 1);
   for (uint32_t i = 0; i < d->ndim; i++) scalar[i] = d->dim[i].dim;
-  uint32_t kernel = share_kernel(p, d->b.kernel);
+  uint32_t kernel = share_kernel(l, d->b.kernel);
   KEntry *e = l->entry;
   *VEC_PUSH(e->launches, e->nlaunches, e->claunches) =
       (KLaunch){.kernel = kernel,

@@ -195,6 +195,7 @@ Status lower_module(Module *m, const LowerTarget *t, PassCtx *c, KProgram **out)
   Status s = OK;
   for (uint32_t i = 0; i < m->ngraphs && s == OK; i++) s = lower_entry(&l, m->graphs[i]);
   settle_program(p);
+  arena_free(l.draft); /* of a kernel that failed half-way */
   arena_free(l.arena);
   *out = p;
   return s;

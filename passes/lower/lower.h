@@ -35,6 +35,7 @@ typedef struct Lower {
   PassCtx *ctx;
   KProgram *program;
   Arena *arena;
+  Arena *draft; /* of the kernel being built */
   /* of the entry being lowered */
   Graph *g;
   KEntry *entry;
