@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """How far a compiled GGUF is from the fp32 run of the same weights: tools/bench/kl.py MODEL.gguf [--peers DIR]
 
-The weights are dequantised to fp32 and run in Transformers (reference.py); the program's logits come from `app tensors`,
+The weights are dequantised to fp32 and run in Transformers (reference.py); our logits come from `app tensors`,
 llama.cpp's (DIR made by ../shared/peers/build DIR) from llama-perplexity, which saves the log-probabilities of the
 second half of each row in 16 bits. On the same token ids, for every variant of compile options, it prints the mean and
 the 99 % quantile of KL(reference || ours) in nats, how often the most probable token is the same, and the largest error
@@ -162,7 +162,9 @@ def report(a, found, text_hash):
             ok = s["kl"] <= a.max_kl and s["same_top"] >= a.min_same
             failed |= name == "default" and not ok
             verdict = ("pass" if ok else "MISS") if name == "default" else "-"
-            error = ["-", "-"] if s["logit_error"] is None else [f"{s['logit_error']:.3g}", f"{100 * s['relative']:.3g} %"]
+            error = ["-", "-"]
+            if s["logit_error"] is not None:
+                error = [f"{s['logit_error']:.3g}", f"{100 * s['relative']:.3g} %"]
             rows.append([name, part, str(s["positions"]), f"{s['kl']:.3g}", f"{s['kl_99']:.3g}", f"{s['kl_max']:.3g}",
                          f"{s['same_top']:.2f} %", *error, verdict])
     if a.json != "-":

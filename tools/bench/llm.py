@@ -77,6 +77,11 @@ def contenders(a, app, what, tokens, depth):
     return found
 
 
+def as_log(samples):
+    """{name: [(value, share of the machine that others used)]}"""
+    return {n: [(x.value, round(x.others, 3)) for x in s] for n, s in samples.items()}
+
+
 def speed_rows(a, app, bytes_per_token, bars, log):
     rows = []
     for depth in a.depths:
@@ -84,8 +89,7 @@ def speed_rows(a, app, bytes_per_token, bars, log):
             samples = common.interleave(contenders(a, app, what, tokens, depth), a.rounds, a.quiet, a.patience)
             medians = {n: common.quiet_median(s, a.quiet) for n, s in samples.items()}
             ours, quiet = medians.pop("ours")
-            log.append({"what": what, "tokens": tokens, "depth": depth,
-                        "samples": {n: [(x.value, round(x.others, 3)) for x in s] for n, s in samples.items()}})
+            log.append({"what": what, "tokens": tokens, "depth": depth, "samples": as_log(samples)})
             best = max(medians, key=lambda n: medians[n][0], default=None)
             peer, peer_quiet = medians[best] if best else (None, True)
             rows.append(Row(f"{what} {tokens} at depth {depth}", ours, "tokens/s", peer, best or "", bars[what], True,
@@ -114,7 +118,7 @@ def start_rows(a, app, bars, log):
                                                         "-t", a.threads], False)
     samples = common.interleave(found, a.rounds, a.quiet, a.patience)
     medians = {n: common.quiet_median(s, a.quiet) for n, s in samples.items()}
-    log.append({"what": "start", "samples": {n: [(x.value, round(x.others, 3)) for x in s] for n, s in samples.items()}})
+    log.append({"what": "start", "samples": as_log(samples)})
     peers = {n: m for n, m in medians.items() if n.startswith("llama")}
     best = min(peers, key=lambda n: peers[n][0], default=None)
     peer, peer_quiet = peers[best] if best else (None, True)
@@ -179,10 +183,12 @@ def arguments():
     p.add_argument("--quiet", type=float, default=0.1, help="share of the machine others may use in a quiet run")
     p.add_argument("--patience", type=float, default=60, help="seconds to wait for quiet runs, each figure")
     p.add_argument("--nice", type=int, default=0, help="niceness of the measured processes (below 0: as root)")
-    p.add_argument("--cpu-time", action="store_true", help="speeds by processor time; for --threads 1 on a busy machine")
+    p.add_argument("--cpu-time", action="store_true",
+                   help="speeds by processor time; with --threads 1, on a busy machine")
     p.add_argument("--only", nargs="*", default=["compile", "start", "resident", "speed"])
     p.add_argument("--bars", choices=sorted(BARS), default="3")
-    p.add_argument("--bar", action="append", default=[], metavar="NAME=X", help="another limit: " + ", ".join(BARS["3"]))
+    p.add_argument("--bar", action="append", default=[], metavar="NAME=X",
+                   help="another limit: " + ", ".join(BARS["3"]))
     p.add_argument("--json", metavar="FILE", help="all figures and samples ('-': standard output)")
     a = p.parse_args()
     if a.cpu_time and a.threads != 1:
