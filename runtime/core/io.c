@@ -4,6 +4,7 @@
 #include "runtime/core/io.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,6 +13,7 @@
 #include <unistd.h>
 
 static volatile int interrupted;
+static const int ends[] = {SIGINT, SIGTERM, SIGHUP}; /* the signals that end the program */
 
 static void on_interrupt(int sig) {
   if (interrupted) _exit(128 + sig); /* the second Ctrl-C does not wait for anything */
@@ -19,7 +21,6 @@ static void on_interrupt(int sig) {
 }
 
 void io_setup(void) {
-  static const int ends[] = {SIGINT, SIGTERM, SIGHUP};
   struct sigaction ignore = {.sa_handler = SIG_IGN}, stop = {.sa_handler = on_interrupt}, old;
   sigaction(SIGPIPE, &ignore, NULL);
   /* a shell starts background jobs with SIGINT ignored, and that must stay */
@@ -66,9 +67,24 @@ double io_seconds(void) {
   return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
+/* Waits until standard input can be read; false when a signal came first. The signals are blocked
+ * but for the wait itself, so that one that arrives just before it ends it too. */
+static bool wait_for_input(void) {
+  struct pollfd input = {.fd = STDIN_FILENO, .events = POLLIN};
+  sigset_t ends_set, old;
+  sigemptyset(&ends_set);
+  for (size_t i = 0; i < sizeof ends / sizeof ends[0]; i++) sigaddset(&ends_set, ends[i]);
+  pthread_sigmask(SIG_BLOCK, &ends_set, &old);
+  while (!interrupted && ppoll(&input, 1, NULL, &old) < 0 && errno == EINTR) {
+  }
+  pthread_sigmask(SIG_SETMASK, &old, NULL);
+  return !interrupted;
+}
+
 /* Appends what one read gives. 1: something, 0: end or interrupted, -1: error. */
 static int read_more(Out *o, Err *e) {
   char chunk[1 << 16];
+  if (!wait_for_input()) return 0;
   ssize_t k = read(STDIN_FILENO, chunk, sizeof chunk);
   if (k < 0 && errno == EINTR) return 0;
   if (k < 0) return err_set(e, "standard input", "%s", strerror(errno)), -1;
