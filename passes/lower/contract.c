@@ -74,12 +74,21 @@ static KVal block_step(Contract *c, const QuantInts *w, KVal block, KVal token, 
   return acc;
 }
 
-/* The share of block `sub` of the packed block at `block` that lies prefetch bytes ahead. */
-static void prefetch_block(Contract *c, KAddr block, KVal sub) {
+/* Prefetches the share of block `sub` of packed block `packed`, at `at`, that lies prefetch bytes
+ * ahead. Behind its own group a stream goes on `sets` groups further, since the tile holds those
+ * between. */
+static void prefetch_block(Contract *c, const Tile *t, KAddr at, KVal packed, KVal sub) {
   if (!c->prefetch) return;
+  KBuilder *b = &c->d.b;
   int64_t subs = quant_subs(c->quant), share = c->quant->packed_bytes / subs;
-  KAddr from = subs > 1 ? k_at(block, sub, share) : block;
-  for (int64_t at = 0; at < share; at += 64) k_prefetch(&c->d.b, k_off(from, c->prefetch + at));
+  int64_t between = (t->groups / c->parts - 1) * c->group_bytes;
+  if (subs > 1) at = k_at(at, sub, share);
+  if (between) {
+    int64_t own = (c->group_bytes - c->prefetch) / c->quant->packed_bytes;
+    KVal past = k_op2(b, KOP_le, k_i64(b, own < 0 ? 0 : own), packed);
+    at = k_at(at, k_select(b, past, k_i64(b, between), k_i64(b, 0)), 1);
+  }
+  for (int64_t i = 0; i < share; i += 64) k_prefetch(b, k_off(at, c->prefetch + i));
 }
 
 /* Block `sub` of packed block `packed` of every group, for every token. */
@@ -93,7 +102,7 @@ static void tile_block(Contract *c, const Tile *t, KVal packed, KVal sub, KVal *
         k_at(k_at(k_addr(c->w), t->group[g], c->group_bytes), packed, c->quant->packed_bytes);
     QuantInts w;
     c->quant->unpack_ints(b, at, sub, &w);
-    prefetch_block(c, at, sub);
+    prefetch_block(c, t, at, packed, sub);
     for (uint32_t i = 0; i < t->tokens; i++)
       acc[g * t->tokens + i] = block_step(c, &w, block, t->token[i], acc[g * t->tokens + i]);
   }
