@@ -123,6 +123,35 @@ static Status read_bpe(const Gguf *g) {
   return gguf_bool(g, KEY "add_eos_token", false, &t->add_eos);
 }
 
+static bool is_spaces(TextBytes t) {
+  for (uint32_t i = 0; i < t.size; i++) {
+    if (t.data[i] != ' ') return false;
+  }
+  return t.size > 0;
+}
+
+/* User-defined tokens have lost the lower blocks that stand for spaces; those of spaces alone get
+ * them back. */
+static void restore_spaces(const Gguf *g) {
+  TokenizerSpec *t = spec(g);
+  for (uint32_t i = 0; i < t->nadded; i++) {
+    TextBytes *v = &t->vocab[t->added[i].id];
+    if (t->added[i].special || !is_spaces(*v)) continue;
+    Buf b = {0};
+    for (uint32_t k = 0; k < v->size; k++) buf_puts(&b, LOWER_BLOCK);
+    *v = t->added[i].text =
+        (TextBytes){arena_strndup(g->r->m->arena, b.data, b.size), (uint32_t)b.size};
+    buf_free(&b);
+  }
+}
+
+/* Control and user-defined tokens have the score 0 in SentencePiece, so that they merge first; a
+ * GGUF says -1000. */
+static void restore_scores(const Gguf *g) {
+  TokenizerSpec *t = spec(g);
+  for (uint32_t i = 0; i < t->nadded; i++) t->scores[t->added[i].id] = 0;
+}
+
 /* SentencePiece BPE has scores in place of merges; Gemma 4 has the merges. */
 static Status read_sentencepiece(const Gguf *g, bool merges) {
   TokenizerSpec *t = spec(g);
@@ -132,6 +161,8 @@ static Status read_sentencepiece(const Gguf *g, bool merges) {
   t->model = TOK_BPE;
   t->byte_fallback = t->fuse_unk = true;
   TRY(merges ? read_merges(g) : read_scores(g));
+  restore_spaces(g);
+  if (!merges) restore_scores(g);
   TRY(gguf_bool(g, KEY "add_space_prefix", !merges, &prefix));
   TRY(gguf_bool(g, KEY "add_bos_token", true, &t->add_bos));
   TRY(gguf_bool(g, KEY "add_eos_token", false, &t->add_eos));
