@@ -54,10 +54,10 @@ void mem_fail_after(uint64_t n);
 /* An arena: memory that lives and dies together. Single thread; no individual free. */
 typedef struct Arena Arena;
 Arena *arena_new(void);
-void arena_free(Arena *a);                     /* NULL is fine */
-void arena_adopt(Arena *a, Arena *from);       /* takes all of from's memory over and frees from */
-void *arena_alloc(Arena *a, size_t bytes);     /* zeroed, aligned to 16 */
-char *arena_strdup(Arena *a, const char *s);   /* NULL gives NULL */
+void arena_free(Arena *a);                   /* NULL is fine */
+void arena_adopt(Arena *a, Arena *from);     /* takes all of from's memory over and frees from */
+void *arena_alloc(Arena *a, size_t bytes);   /* zeroed, aligned to 16 */
+char *arena_strdup(Arena *a, const char *s); /* NULL gives NULL */
 char *arena_strndup(Arena *a, const char *s, size_t n);
 char *arena_printf(Arena *a, const char *fmt, ...) PRINTF_LIKE(2, 3);
 #define ARENA_NEW(arena, type) ((type *)arena_alloc((arena), sizeof(type)))
@@ -92,7 +92,8 @@ static inline uint64_t align_up(uint64_t n, uint64_t alignment) {
   return (n + alignment - 1) / alignment * alignment;
 }
 
-/* ---- diagnostics ------------------------------------------------------------------------------ */
+/* ---- diagnostics ------------------------------------------------------------------------------
+ */
 
 /* Collects what went wrong (up to 20 messages; further ones are counted). */
 typedef struct Diag Diag;
@@ -109,7 +110,8 @@ const char *diag_text(Diag *d);
 /* The name of `names[0..n)` nearest to `word` by edit distance, or NULL when none is near. */
 const char *nearest_name(const char *word, const char *const *names, size_t n);
 
-/* ---- input files ------------------------------------------------------------------------------ */
+/* ---- input files ------------------------------------------------------------------------------
+ */
 
 /* A file mapped read-only. `data` is NULL for an empty file. */
 typedef struct MappedFile {
@@ -120,8 +122,8 @@ typedef struct MappedFile {
 /* Maps a regular file; anything else (missing, a folder, unreadable) is an error naming it. */
 Status file_map(Arena *a, Diag *d, const char *path, MappedFile *out);
 void file_unmap(MappedFile *f);
-/* Bytes of a mapped file that aren't needed for a while: their pages leave the process's memory, and
- * come back when read again. */
+/* Bytes of a mapped file that aren't needed for a while: their pages leave the process's memory,
+ * and come back when read again. */
 void file_release(const void *data, uint64_t size);
 /* Reads a whole small file (<= max bytes) into arena memory, NUL-terminated. */
 Status file_read(Arena *a, Diag *d, const char *path, uint64_t max, char **out, size_t *out_size);

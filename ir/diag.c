@@ -21,7 +21,8 @@ void diag_free(Diag *d) {
   mem_free(d);
 }
 
-static void add_message(Diag *d, const char *kind, const char *where, const char *fmt, va_list args) {
+static void add_message(Diag *d, const char *kind, const char *where, const char *fmt,
+                        va_list args) {
   char line[2048];
   vsnprintf(line, sizeof line, fmt, args);
   for (char *c = line; *c; c++) { /* names come from hostile files: keep a message on its line */
@@ -71,7 +72,8 @@ static size_t edit_distance(const char *a, const char *b) {
       size_t best = last[j - 1] + (a[i - 1] != b[j - 1]);
       if (last[j] + 1 < best) best = last[j] + 1;
       if (row[j - 1] + 1 < best) best = row[j - 1] + 1;
-      if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] && before[j - 2] + 1 < best)
+      if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] &&
+          before[j - 2] + 1 < best)
         best = before[j - 2] + 1;
       row[j] = best;
     }
@@ -81,7 +83,8 @@ static size_t edit_distance(const char *a, const char *b) {
 
 const char *nearest_name(const char *word, const char *const *names, size_t n) {
   const char *best = NULL;
-  size_t best_distance = strlen(word) / 3 + 1; /* a third of the letters may be wrong, at least one */
+  size_t best_distance =
+      strlen(word) / 3 + 1; /* a third of the letters may be wrong, at least one */
   for (size_t i = 0; i < n; i++) {
     size_t distance = edit_distance(word, names[i]);
     if (distance <= best_distance && (!best || distance < best_distance)) {

@@ -2,8 +2,9 @@
  *
  * Tokens: words, %names, @names (either may be quoted: %"any text"), numbers, strings, punctuation.
  * `#` and `//` begin a comment; the text of a `//` comment that ends a line is kept, since it
- * is the origin of that line's op. Everything carries line and column, so that every message can. Odd one:
- * in shapes (`Sx72`) the letter x separates, so lex_dims reads the current token again that way.
+ * is the origin of that line's op. Everything carries line and column, so that every message can.
+ * Odd one: in shapes (`Sx72`) the letter x separates, so lex_dims reads the current token again
+ * that way.
  */
 #ifndef INGOT_IR_LEX_H
 #define INGOT_IR_LEX_H
@@ -31,8 +32,8 @@ typedef struct Token {
 } Token;
 
 typedef struct Lexer {
-  Token tok;             /* the current token */
-  const char *trailing;  /* text of a `//` comment that followed the token before it on its line */
+  Token tok;            /* the current token */
+  const char *trailing; /* text of a `//` comment that followed the token before it on its line */
   Arena *arena;
   Diag *diag;
   const char *where;
@@ -55,8 +56,8 @@ Status lex_word(Lexer *l, const char *what, const char **out);
 Status lex_local(Lexer *l, const char *what, const char **out);
 Status lex_global(Lexer *l, const char *what, const char **out);
 Status lex_string(Lexer *l, const char *what, const char **out);
-Status lex_i64(Lexer *l, int64_t *out);     /* with an optional sign */
-Status lex_f64(Lexer *l, double *out);      /* with an optional sign; integers, inf and nan too */
+Status lex_i64(Lexer *l, int64_t *out); /* with an optional sign */
+Status lex_f64(Lexer *l, double *out);  /* with an optional sign; integers, inf and nan too */
 /* Reads the current token again as part of a shape: a word ends before its first x, and one that
  * begins with x is the separator alone; numbers are decimal. */
 void lex_dims(Lexer *l);
@@ -65,7 +66,7 @@ void lex_dims(Lexer *l);
 
 /* The shortest decimal that reads back as exactly `x` (also when rounded to f32, if `single`). */
 void buf_double(Buf *out, double x, bool single);
-void buf_quoted(Buf *out, const char *s);   /* "text" */
+void buf_quoted(Buf *out, const char *s); /* "text" */
 /* sigil and name, quoted when the lexer would not read it as one name */
 void buf_name(Buf *out, char sigil, const char *name);
 /* A bare word, or "quoted" when the lexer would not read it as one; lex_any_name reads it back. */

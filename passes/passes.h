@@ -11,9 +11,9 @@
 #include "ir/quant.h"
 
 typedef struct PassOptions {
-  Storage quant;        /* Q_plain: keep what the model has; else the format for weights of linears */
-  bool quant_none;      /* --quant none: every weight is computed in f32 */
-  ActFormat act;        /* how activations enter contractions with integer weights */
+  Storage quant;   /* Q_plain: keep what the model has; else the format for weights of linears */
+  bool quant_none; /* --quant none: every weight is computed in f32 */
+  ActFormat act;   /* how activations enter contractions with integer weights */
 } PassOptions;
 
 /* What --quant may say: none, keep, and every format that is computed; NULL-terminated. */
@@ -24,14 +24,14 @@ void quant_choose(PassOptions *o, const char *choice);
 typedef struct PassCtx {
   Diag *diag;
   PassOptions options;
-  Buf *explain;         /* --explain-fusion: a line a decision; NULL = off */
+  Buf *explain; /* --explain-fusion: a line a decision; NULL = off */
 } PassCtx;
 
 typedef Status GraphPassFn(Module *m, PassCtx *c, bool *changed);
 typedef struct GraphPass {
   const char *name;
   GraphPassFn *run;
-  const char *purpose;  /* one sentence */
+  const char *purpose; /* one sentence */
 } GraphPass;
 const GraphPass *graph_pass_find(const char *name);
 const GraphPass *graph_passes(size_t *n); /* all, in pipeline order */
@@ -43,12 +43,12 @@ const GraphPass *graph_passes(size_t *n); /* all, in pipeline order */
 /* What a lowering may know of the machine; sizes come from one table per ISA level
  * (backends/cpu/targets.def), with the measurement that chose them. */
 typedef struct LowerTarget {
-  const char *name;         /* "x86-64-v4-vnni" */
-  uint32_t token_tile;      /* tokens that share one unpacked weight block in a contraction */
-  uint32_t float_tile;      /* tokens a tile when weights are computed in f32 */
-  uint32_t row_groups;      /* groups of 16 rows in flight for one token (read streams) */
-  uint32_t query_tile;      /* queries that share one block of keys */
-  uint32_t prefetch_bytes;  /* ahead of the weight stream; 0 = none */
+  const char *name;        /* "x86-64-v4-vnni" */
+  uint32_t token_tile;     /* tokens that share one unpacked weight block in a contraction */
+  uint32_t float_tile;     /* tokens a tile when weights are computed in f32 */
+  uint32_t row_groups;     /* groups of 16 rows in flight for one token (read streams) */
+  uint32_t query_tile;     /* queries that share one block of keys */
+  uint32_t prefetch_bytes; /* ahead of the weight stream; 0 = none */
 } LowerTarget;
 
 /* Clusters to kernels and launches: packed weights laid out in order of use, arena planned,

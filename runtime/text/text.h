@@ -14,7 +14,7 @@ void tok_close(Tokenizer *t);
 uint32_t tok_vocab(const Tokenizer *t); /* largest id + 1, added tokens counted */
 
 typedef struct TokIds {
-  uint32_t *id;   /* heap; tok_ids_free */
+  uint32_t *id; /* heap; tok_ids_free */
   size_t n, cap;
 } TokIds;
 void tok_ids_free(TokIds *ids);
@@ -39,11 +39,13 @@ typedef struct TokStream TokStream;
 TokStream *tok_stream_new(const Tokenizer *t, bool skip_special);
 void tok_stream_free(TokStream *s);
 int tok_stream_put(TokStream *s, uint32_t id, Out *out);
-int tok_stream_end(TokStream *s, Out *out); /* what is left, replacement characters for broken bytes */
+int tok_stream_end(TokStream *s,
+                   Out *out); /* what is left, replacement characters for broken bytes */
 
 /* Renders the chat template. `context` is an object: messages, tools, add_generation_prompt, any
  * other variable; `now`: ISO time for strftime_now, NULL = the clock. On TEXT_TEMPLATE_ERROR
  * `error` holds the message (raise_exception's, or ours). Steps and recursion are bounded. */
-int chat_render(const void *blob, size_t size, const Json *context, const char *now, Out *out, Out *error);
+int chat_render(const void *blob, size_t size, const Json *context, const char *now, Out *out,
+                Out *error);
 
 #endif

@@ -5,6 +5,7 @@ Includes go in one direction only; files, functions and lines keep their budgets
 an issue's number. Prints what breaks a rule and ends with 1; what is over a soft budget is only counted."""
 import os
 import re
+import shutil
 import subprocess
 import sys
 
@@ -91,9 +92,20 @@ def check_code(path, text, errors, soft):
             errors.append(f"{path}:{number}: {len(line)} columns (at most {COLUMNS})")
 
 
+def check_format(paths, errors):
+    """.clang-format is law, where the tool that knows it is installed."""
+    tool = shutil.which("clang-format-19")
+    if tool:
+        done = subprocess.run([tool, "--dry-run", *paths], capture_output=True, text=True)
+        places = {line.split(":")[0] for line in done.stderr.split("\n") if "clang-format-violations" in line}
+        errors.extend(f"{place}: not as clang-format writes it" for place in sorted(places))
+    else:
+        print("note: clang-format-19 is not installed; formatting was not checked")
+
+
 def main():
     root = sys.argv[1] if len(sys.argv) > 1 else "."
-    errors, soft, count = [], [], 0
+    errors, soft, checked, count = [], [], [], 0
     for path in tracked(root):
         if not path.endswith((".c", ".h", ".def", ".py", ".sh", ".cmake")) or not os.path.exists(os.path.join(root, path)):
             continue
@@ -105,6 +117,8 @@ def main():
                 errors.append(f"{path}:{number}: unfinished work without an issue's number")
         if path.endswith((".c", ".h", ".def")):
             check_code(path, text, errors, soft)
+            checked.append(os.path.join(root, path))
+    check_format([p for p in checked if not p.endswith(".def")], errors)
     for line in soft:
         print("note: " + line)
     for line in errors:
