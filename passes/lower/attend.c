@@ -100,6 +100,26 @@ static KVal load_query(Attend *a, uint32_t i, KVal d, int64_t d_off) {
 
 /* ---- one block of keys --------------------------------------------------------------------- */
 
+/* For one token the cache streams from memory: while a block's keys are met its values are
+ * prefetched, while its values are summed the next block's keys. */
+static void prefetch_cache(Attend *a, KAddr at, int64_t n) {
+  int64_t line = 64 / (int64_t)kscalar_size(a->cache.type);
+  for (int64_t i = 0; i < n; i += line) k_prefetch(&a->d.b, k_off(at, i));
+}
+
+static void prefetch_values(Attend *a, KVal block, KVal d, int64_t step) {
+  if (!a->cached || a->tokens > 1) return;
+  KAddr at = k_at(k_off(k_addr(a->vb), a->cache.values), a->kv_head, a->cache.value_head);
+  at = k_at(k_at(at, block, a->cache.padded), d, KEY_BLOCK);
+  prefetch_cache(a, at, step * KEY_BLOCK);
+}
+
+static void prefetch_next_keys(Attend *a, KVal key) {
+  if (!a->cached || a->tokens > 1) return;
+  KAddr at = k_at(k_at(k_addr(a->kb), a->kv_head, a->cache.key_head), key, a->cache.dim);
+  prefetch_cache(a, k_off(at, KEY_BLOCK * a->cache.dim), a->cache.dim);
+}
+
 /* s[i * VECTORS + v]: the products of query i and keys block + 16 v .. + 15. */
 static void products(Attend *a, KVal block, KVal *s) {
   KBuilder *b = &a->d.b;
@@ -107,6 +127,7 @@ static void products(Attend *a, KVal block, KVal *s) {
   int64_t step = a->dim % 4 == 0 ? 4 : 1;
   for (uint32_t i = 0; i < n; i++) s[i] = k_f32(b, 16, 0);
   KVal d = k_for(b, "d", k_i64(b, 0), k_i64(b, a->dim), step, n, s);
+  prefetch_values(a, block, d, step);
   for (int64_t u = 0; u < step; u++) {
     KVal key[VECTORS];
     for (int v = 0; v < VECTORS; v++) key[v] = load_keys(a, add64(b, block, 16 * v), d, u);
@@ -194,6 +215,7 @@ static void add_values(Attend *a, KVal block, KVal count, const KVal *factor) {
     }
     KVal j = k_for(b, "j", k_i64(b, 0), count, 1, n, o);
     KVal key = k_op2(b, KOP_add, block, j), value[CHUNK];
+    if (c == 0) prefetch_next_keys(a, key);
     for (uint32_t v = 0; v < wide; v++) value[v] = load_value(a, key, c + v);
     for (uint32_t i = 0; i < a->tile; i++) {
       KAddr at = k_off(k_at(k_addr(a->p), j, 1), i * KEY_BLOCK);
