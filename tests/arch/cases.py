@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
 """Architecture cases (a folder each: model, inputs, golden outputs) against compiled programs.
 
-    cases.py INGOT CASES_DIR [PATTERN..] [--skip NAME..]
+    cases.py INGOT CASES_DIR [PATTERN..] [--skip NAME..] [--bits]
 
 For every case: compile with --quant none --act f32, run `tensors`, compare with the case's tolerance and by the
-largest difference over the largest output (<= 1e-4), then decode greedily and compare tokens. Standard library only.
+largest difference over the largest output (<= 1e-4), then decode greedily and compare tokens. With --bits also: the same
+bytes by one decode step a token, by two threads and at every level of this machine, with integer products too (decoders
+without padding). Standard library only.
 The format of a case is that of make.py beside this file."""
 import argparse
 import fnmatch
@@ -60,7 +62,27 @@ def greedy(program, record):
     return json.loads(text)["ids"] == record["new_ids"]
 
 
-def one(ingot, case, name, work):
+def same_bits(ingot, model, case, work):
+    """Does every way to run the model give the bytes of the first?"""
+    for options in ([], ["--quant", "none", "--act", "f32"]):
+        program, outputs = os.path.join(work, "bits"), set()
+        run(ingot, "compile", model, "-o", program, "-q", *options)
+        levels = json.loads(run(program, "card"))["levels"]
+        ways = [["-t", "1"], ["-t", "2"], ["--entry", "decode"]] + [["--cpu", level] for level in levels]
+        for way in ways:
+            done = subprocess.run([program, "tensors", "--in", f"{case}/in.safetensors", "--out", program + ".out", *way],
+                                  capture_output=True, text=True, timeout=300)
+            if done.returncode == 0:  # a level that this machine lacks is refused
+                with open(program + ".out", "rb") as f:
+                    outputs.add(f.read())
+            elif "--cpu" not in way:
+                raise RuntimeError(f"{' '.join(way)}: exit {done.returncode}: {done.stderr.strip()[-400:]}")
+        if len(outputs) != 1:
+            return False
+    return True
+
+
+def one(ingot, case, name, work, bits):
     program, out, model = os.path.join(work, "app"), os.path.join(work, "out"), f"{case}/model"
     if os.path.exists(f"{model}/model.gguf"):
         model += "/model.gguf"
@@ -73,9 +95,11 @@ def one(ingot, case, name, work):
     relative = max(error / size for _, error, size in errors)
     records = facts.get("greedy_batch", []) + ([facts["greedy"]] if "greedy" in facts else [])
     tokens = all(greedy(program, r) for r in records)
-    good = relative <= RELATIVE and within and tokens
+    padded = 0 in read(f"{case}/in.safetensors").get("attention_mask", (None, ()))[1]
+    same = not bits or padded or same_bits(ingot, model, case, work)
+    good = relative <= RELATIVE and within and tokens and same
     print(f"{'ok  ' if good else 'FAIL'} {name}: error {relative:.2e} of the largest, {'within' if within else 'BEYOND'} the case's "
-          f"tolerance, {len(records)} greedy {'equal' if tokens else 'DIFFERENT'}", flush=True)
+          f"tolerance, {len(records)} greedy {'equal' if tokens else 'DIFFERENT'}{'' if same else ', BITS DIFFER'}", flush=True)
     return good
 
 
@@ -85,6 +109,7 @@ def main():
     parser.add_argument("cases")
     parser.add_argument("patterns", nargs="*", default=["*"])
     parser.add_argument("--skip", nargs="*", default=[])
+    parser.add_argument("--bits", action="store_true")
     args = parser.parse_args()
     passed, failed = 0, 0
     for name in sorted(os.listdir(args.cases)):
@@ -92,7 +117,7 @@ def main():
             continue
         with tempfile.TemporaryDirectory() as work:
             try:
-                good = one(args.ingot, os.path.join(args.cases, name), name, work)
+                good = one(args.ingot, os.path.join(args.cases, name), name, work, args.bits)
             except (RuntimeError, subprocess.TimeoutExpired, OSError, KeyError, ValueError) as error:
                 print(f"FAIL {name}: {error}", flush=True)
                 good = False
