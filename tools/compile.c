@@ -77,8 +77,11 @@ typedef struct Job {
   KProgram **programs;
   ProgramText text;
   Progress progress;
+  uint64_t released; /* bytes packed when the files' pages were last let go of */
   Buf explain;
 } Job;
+
+enum { RELEASE_STEP = 16 << 20 };
 
 static EmitKind emit_kind(const char *name) {
   static const EmitKind kinds[] = {EMIT_EXE, EMIT_LIB, EMIT_OBJ, EMIT_LLVM_IR, EMIT_ASM};
@@ -279,6 +282,17 @@ static Status compile_text(Job *j, const char *task) {
   return OK;
 }
 
+/* While weights are packed, what has been read of the model's files is let go of now and then: the
+ * compiler's memory must not grow with the model. */
+static void emit_progress(void *user, const char *stage, uint64_t done, uint64_t total) {
+  Job *j = user;
+  progress_step(&j->progress, stage, done, total);
+  if (done >= j->released && done < j->released + RELEASE_STEP) return;
+  for (uint32_t i = 0; i < j->model->nfiles; i++)
+    file_release(j->model->files[i].data, j->model->files[i].size);
+  j->released = done;
+}
+
 static Status emit(Job *j, EmitResult *size) {
   const CompileOptions *o = j->o;
   EmitRequest r = {.module = j->module,
@@ -288,8 +302,8 @@ static Status emit(Job *j, EmitResult *size) {
                    .text = &j->text,
                    .kind = emit_kind(o->emit),
                    .out = o->out,
-                   .progress = progress_step,
-                   .user = &j->progress,
+                   .progress = emit_progress,
+                   .user = j,
                    .time_passes = o->time_passes};
   const char *backend = r.kind == EMIT_KERNEL ? "null" : o->backend; /* it prints kernels */
   return backend_find(backend)->emit(&r, j->d, size);
