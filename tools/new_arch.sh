@@ -1,9 +1,9 @@
 #!/bin/sh
 # Begins an architecture: new_arch.sh NAME CLASS   (model_type and class of a config.json)
 #
-# Makes the row in frontend/arch/archs.def and the file frontend/arch/NAME.c, which reads the keys
-# that nearly every decoder has and then says that its graphs are missing. The test is a model:
-# tests/peer/cases.py on folders named NAME-*.   Example: new_arch.sh qwen2 Qwen2ForCausalLM
+# Makes the row in frontend/arch/archs.def and the file frontend/arch/NAME.c, a decoder like llama
+# (frontend/arch/decoder.h) until its own keys, norms and defaults are filled in. The test is a case
+# in tests/arch/make.py.   Example: new_arch.sh qwen3 Qwen3ForCausalLM
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -30,39 +30,29 @@ cat >"frontend/arch/$name.c" <<EOF
  * What counts is Transformers' $class: keys that it ignores are ignored, defaults of keys
  * that old files lack are its defaults.
  */
-#include "frontend/arch/blocks.h"
+#include "frontend/arch/decoder.h"
 
-/* Hugging Face's name, and what follows "$name." in a GGUF. */
-static const ConfigKey keys[] = {
-    {"vocab_size", "vocab_size"},
-    {"hidden_size", "embedding_length"},
-    {"num_hidden_layers", "block_count"},
-    {"num_attention_heads", "attention.head_count"},
-    {"max_position_embeddings", "context_length"},
-};
+static const ConfigKey keys[] = {DECODER_KEYS};
 
-typedef struct Shape {
-  int64_t vocab, hidden, layers, heads, positions;
-} Shape;
-
-static Status read_config(Shape *s, Config *c) {
-  TRY(config_i64(c, "vocab_size", CONFIG_NEEDED, 1, 1 << 28, &s->vocab));
-  TRY(config_i64(c, "hidden_size", CONFIG_NEEDED, 1, 1 << 20, &s->hidden));
-  TRY(config_i64(c, "num_hidden_layers", CONFIG_NEEDED, 1, 1 << 14, &s->layers));
-  TRY(config_i64(c, "num_attention_heads", CONFIG_NEEDED, 1, 1 << 16, &s->heads));
-  TRY(config_i64(c, "max_position_embeddings", CONFIG_NEEDED, 1, INT32_MAX, &s->positions));
-  return config_finish(c); /* names every key that nobody has read yet */
+/* Keys of its own; config_finish names every key that nobody has read. */
+static Status read(Decoder *l, Config *c, Loader *w) {
+  return decoder_rope(l, c, w, 10000);
 }
 
+static const DecoderDef def = {
+    .name = "$name",
+    .keys = keys,
+    .nkeys = COUNT(keys),
+    .act_key = "hidden_act",
+    .act = "silu",
+    .norms = {.attn = LAYER_NAME("input_layernorm", "attn_norm"),
+              .mlp = LAYER_NAME("post_attention_layernorm", "ffn_norm")},
+    .absent = {.positions = 2048},
+    .read = read,
+};
+
 static Status build(const Model *model, const BuildOptions *o, Module *m, Diag *d) {
-  (void)o, (void)m;
-  Shape shape;
-  Config c;
-  TRY(config_open(model, keys, COUNT(keys), d, &c));
-  Status s = read_config(&shape, &c);
-  if (s == OK) s = diag_error(d, model->path, "$name has no graphs yet (frontend/arch/$name.c)");
-  config_close(&c);
-  return s;
+  return decoder_build(&def, model, o, m, d);
 }
 
 static const char *const classes[] = {"$class", NULL};
@@ -72,6 +62,6 @@ EOF
 cat <<EOF
 made:    frontend/arch/$name.c
 changed: frontend/arch/archs.def frontend/arch/arch.cmake
-next:    read the keys, load the weights, build the graphs; frontend/arch/llama.c is the example
-test:    tests/peer/cases.py build/ingot MODELS '$name*'     (fails until then)
+next:    its keys, norms and defaults from Transformers' class; frontend/arch/decoder.h says what there is
+test:    cases in tests/arch/make.py, then tests/arch/cases.py build/ingot CASES '$name*'
 EOF
