@@ -198,7 +198,18 @@ Val chat_filters_on(Chat *c, uint32_t chain, Val value); /* a filter chain witho
 /* ---- arguments ---- */
 /* The argument at position i or named `name`; `fallback` when neither is given. */
 Val arg_get(Chat *c, CallArgs a, uint32_t i, const char *name, Val fallback);
+int64_t arg_int(Chat *c, CallArgs a, uint32_t i, const char *name, int64_t fallback);
+bool arg_flag(Chat *c, CallArgs a, uint32_t i, const char *name, bool fallback); /* its truth */
 bool name_is(const char *name, size_t n, const char *word);
+
+/* The filters: a forgotten one is a link error. */
+#define F(name) Val filter_##name(Chat *c, Val v, CallArgs a);
+CHAT_FILTERS(F)
+#undef F
+/* The attribute "a.b.0" of a value, by items; a number is an index. */
+Val val_dotted(Chat *c, Val v, Val path);
+/* The number that fills a string but for white space; false when there is none. */
+bool str_number(Chat *c, Val s, bool integer, int base, Val *out);
 
 /* The kind of text work that filters and methods share (chat_string.c). */
 Val str_strip(Val s, const char *set, size_t nset, bool left,

@@ -111,6 +111,17 @@ Val arg_get(Chat *c, CallArgs a, uint32_t i, const char *name, Val fallback) {
   return fallback;
 }
 
+int64_t arg_int(Chat *c, CallArgs a, uint32_t i, const char *name, int64_t fallback) {
+  Val v = arg_get(c, a, i, name, val_int(fallback));
+  if (!val_is_int(&v)) chat_fail(c, "an integer is required, not %s", val_type_name(&v));
+  return val_integer(&v);
+}
+
+bool arg_flag(Chat *c, CallArgs a, uint32_t i, const char *name, bool fallback) {
+  Val v = arg_get(c, a, i, name, val_bool(fallback));
+  return val_truth(&v);
+}
+
 static CallArgs eval_args(Chat *c, const ChatNode *call) {
   ValList *values = chat_alloc(c, sizeof *values);
   ValDict *named = NULL;

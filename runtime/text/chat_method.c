@@ -19,12 +19,6 @@ static Val string_arg(Chat *c, CallArgs a, uint32_t i, const char *name) {
   return want_string(c, v);
 }
 
-static int64_t int_arg(Chat *c, CallArgs a, uint32_t i, const char *name, int64_t fallback) {
-  Val v = arg_get(c, a, i, name, val_int(fallback));
-  if (!val_is_int(&v)) chat_fail(c, "an integer is required, not %s", val_type_name(&v));
-  return val_integer(&v);
-}
-
 /* ---- str ---- */
 
 static Val strip(Chat *c, Val s, CallArgs a, bool left, bool right) {
@@ -102,7 +96,7 @@ static Val str_m_capitalize(Chat *c, Val s, CallArgs a) {
 
 static Val str_m_replace(Chat *c, Val s, CallArgs a) {
   Val from = string_arg(c, a, 0, "old"), to = string_arg(c, a, 1, "new");
-  return str_replace(c, s, from, to, int_arg(c, a, 2, "count", -1));
+  return str_replace(c, s, from, to, arg_int(c, a, 2, "count", -1));
 }
 
 static Val str_m_join(Chat *c, Val s, CallArgs a) {
@@ -134,7 +128,7 @@ static Val split_white(Chat *c, Val s, int64_t most) {
 
 static Val str_m_split(Chat *c, Val s, CallArgs a) {
   Val by = arg_get(c, a, 0, "sep", val_none());
-  int64_t most = int_arg(c, a, 1, "maxsplit", -1);
+  int64_t most = arg_int(c, a, 1, "maxsplit", -1);
   if (by.kind == VK_NONE) return split_white(c, s, most);
   by = want_string(c, by);
   if (!by.size) chat_fail(c, "empty separator");
@@ -158,7 +152,7 @@ static int64_t find_last(const Val *s, const Val *what) {
 
 static Val str_m_rsplit(Chat *c, Val s, CallArgs a) {
   Val by = arg_get(c, a, 0, "sep", val_none());
-  int64_t most = int_arg(c, a, 1, "maxsplit", -1), at;
+  int64_t most = arg_int(c, a, 1, "maxsplit", -1), at;
   if (most < 0) return str_m_split(c, s, a);
   by = want_string(c, by);
   if (!by.size) chat_fail(c, "empty separator");
