@@ -110,6 +110,9 @@ Status decoder_rope(Decoder *l, Config *c, Loader *w, double theta);
 /* Layers that slide see `window` keys: `layer_types` says which, or, when that is left out,
  * sliding[i] as the caller has set it. Sliding layers with a window of 0 are an error. */
 Status decoder_sliding(Decoder *l, Config *c, int64_t window, bool *sliding);
+/* decoder_sliding by use_sliding_window, sliding_window and max_window_layers: the layers from that
+ * one on slide. */
+Status decoder_late_windows(Decoder *l, Config *c);
 /* A soft cap: null or left out is none (0). */
 Status decoder_cap(Config *c, const char *key, double *out);
 

@@ -97,6 +97,20 @@ Status decoder_sliding(Decoder *l, Config *c, int64_t window, bool *sliding) {
   return OK;
 }
 
+/* Without use_sliding_window there is no window, whatever sliding_window says. */
+Status decoder_late_windows(Decoder *l, Config *c) {
+  bool use;
+  int64_t window, first;
+  int64_t none = json_is_null(json_object_get(c->object, "sliding_window")) ? 0 : 4096;
+  TRY(config_bool(c, "use_sliding_window", false, &use));
+  TRY(config_i64(c, "sliding_window", none, 0, INT32_MAX, &window));
+  TRY(config_i64(c, "max_window_layers", 28, 0, INT32_MAX, &first));
+  if (!use) window = 0;
+  bool *sliding = ARENA_ARRAY(c->arena, bool, (size_t)l->layers);
+  for (int64_t i = 0; i < l->layers; i++) sliding[i] = window > 0 && i >= first;
+  return decoder_sliding(l, c, window, sliding);
+}
+
 Status decoder_cap(Config *c, const char *key, double *out) {
   TRY(config_f64(c, key, 0, out));
   if (!config_get(c, key) || (*out > 0 && isfinite(*out))) return OK;

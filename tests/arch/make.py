@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 from transformers import (Gemma3ForCausalLM, Gemma3TextConfig, LlamaConfig, LlamaForCausalLM, Qwen2Config,
-                          Qwen2ForCausalLM)
+                          Qwen2ForCausalLM, Qwen3Config, Qwen3ForCausalLM)
 
 # Of each architecture: its classes, its name in a GGUF, and what its configs share.
 BASE = dict(hidden_size=48, intermediate_size=76, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, vocab_size=99,
@@ -24,6 +24,7 @@ BASE = dict(hidden_size=48, intermediate_size=76, num_hidden_layers=2, num_atten
 ARCHS = {
     "llama": (LlamaConfig, LlamaForCausalLM, "llama", BASE),
     "qwen2": (Qwen2Config, Qwen2ForCausalLM, "qwen2", BASE | dict(rope_theta=1e6)),
+    "qwen3": (Qwen3Config, Qwen3ForCausalLM, "qwen3", BASE | dict(head_dim=20)),
     "gemma3": (Gemma3TextConfig, Gemma3ForCausalLM, "gemma3",
                BASE | dict(hidden_size=40, intermediate_size=52, num_hidden_layers=3, head_dim=16, vocab_size=83, rope_theta=50000.0,
                            rope_local_base_freq=1000.0, query_pre_attn_scalar=24, sliding_window=6, tie_word_embeddings=True,
@@ -72,6 +73,12 @@ for name, facts in {
     "-gguf-q8-0": dict(config=dict(hidden_size=64, intermediate_size=96), gguf="Q8_0"),
 }.items():
     CASES["qwen2" + name] = dict(arch="qwen2") | facts
+for name, facts in {
+    "": dict(config=dict(attention_bias=True), pad="left"),
+    "-sliding": dict(config=SLIDING | dict(num_hidden_layers=3, max_window_layers=1), drop=["layer_types"]),
+    "-gguf-f16": dict(config=dict(tie_word_embeddings=True), gguf="F16"),
+}.items():
+    CASES["qwen3" + name] = dict(arch="qwen3") | facts
 LINEAR = {"rope_type": "linear", "factor": 4.0}
 for name, facts in {
     "": dict(),
@@ -128,9 +135,9 @@ def permute(weight, heads):
 
 GGUF_NAMES = {"input_layernorm": "attn_norm", "self_attn.q_proj": "attn_q", "self_attn.k_proj": "attn_k", "self_attn.v_proj": "attn_v",
               "self_attn.o_proj": "attn_output", "post_attention_layernorm": "ffn_norm", "mlp.gate_proj": "ffn_gate",
-              "mlp.up_proj": "ffn_up", "mlp.down_proj": "ffn_down"}
+              "mlp.up_proj": "ffn_up", "mlp.down_proj": "ffn_down", "self_attn.q_norm": "attn_q_norm", "self_attn.k_norm": "attn_k_norm"}
 GEMMA_NAMES = {"post_attention_layernorm": "post_attention_norm", "pre_feedforward_layernorm": "ffn_norm",
-               "post_feedforward_layernorm": "post_ffw_norm", "self_attn.q_norm": "attn_q_norm", "self_attn.k_norm": "attn_k_norm"}
+               "post_feedforward_layernorm": "post_ffw_norm"}
 
 
 def gguf_name(name, arch):
