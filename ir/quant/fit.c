@@ -12,7 +12,7 @@
 
 #include <math.h>
 
-enum { STRANDS = 8, TRIES = 9, PASSES = 2, LARGEST_PART = QK };
+enum { STRANDS = 8, TRIES = 5, PASSES = 1, LARGEST_PART = QK };
 
 typedef struct Sums {
   float q, qq, xq;
@@ -152,7 +152,7 @@ static Part affine_part(const Coder *c, const float *x, int n) {
   Part best = {0, 0, INFINITY};
   if (!(hi > lo)) return (Part){0, lo, 0}; /* all equal, at most 0 */
   for (int t = -TRIES; t <= TRIES; t++) {
-    float reach = c->top + (float)t * (c->top > 3 ? 0.11f : 0.07f);
+    float reach = c->top + (float)t * (c->top > 3 ? 0.2f : 0.12f);
     Sums s = code_sums(c, x, n, lo, reach / (hi - lo));
     solve_affine(&s, (float)n, sum, squares, &best);
   }
@@ -174,7 +174,7 @@ static Part symmetric_part(const Coder *c, const float *x, int n) {
   float extreme = 0, squares = 0;
   float low = c->table ? (float)c->table[0] : -c->zero;
   float high = c->table ? (float)c->table[15] : c->top - c->zero;
-  float step = c->table ? 1 : c->zero > 4 ? 0.11f : 0.08f;
+  float step = c->table ? 1.8f : c->zero > 4 ? 0.2f : 0.14f;
   for (int i = 0; i < n; i++) {
     if (fabsf(x[i]) > fabsf(extreme)) extreme = x[i];
     squares += x[i] * x[i];
