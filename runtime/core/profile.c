@@ -104,6 +104,7 @@ static void run_ended(void *user, int entry) {
       en->busy[thread_index(p, s->thread)] += busy;
       if (s->end > end) end = s->end;
     }
+    if (i + 1 == from->nlaunches) end = p->trace.end; /* the end of the run is a meeting too */
     add_call(p, r, &from->launches[i], 1e-9 * (double)(end - mark));
     mark = end;
   }

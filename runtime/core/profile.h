@@ -1,8 +1,9 @@
 /* Where the time of runs goes, launch by launch: gathers what exec_trace hands over.
  *
  * The time of a call of a launch reaches from the end of all launches before it to its own end on
- * the last thread: the times of a run add up to the run, whatever ran side by side. What a thread
- * did not spend in kernels it waited: for the slowest, for its job, for its turn.
+ * the last thread, that of the last launch to the end of the run: the times add up to the run,
+ * whatever ran side by side. What a thread did not spend in kernels it waited: for the slowest, for
+ * its job, for its turn.
  */
 #ifndef INGOT_RUNTIME_PROFILE_H
 #define INGOT_RUNTIME_PROFILE_H

@@ -67,7 +67,7 @@ static void check_times(const ProfileEntry *en, unsigned threads) {
     launches += r->launches;
   }
   assert_int_equal(launches, ingot_model.entries[en->entry].nlaunches);
-  assert_true(total > 0 && total <= en->seconds + 1e-9);
+  assert_true(total > 0 && fabs(total - en->seconds) < 1e-9);
   for (unsigned i = 0; i < threads; i++) {
     assert_true(en->busy[i] >= 0 && en->busy[i] <= en->seconds + 1e-9);
     by_thread += en->busy[i];
