@@ -193,6 +193,8 @@ def arguments():
     a = p.parse_args()
     if a.cpu_time and a.threads != 1:
         p.error("--cpu-time needs --threads 1: threads that wait for each other spin")
+    if a.cpu_time and any(a.depths):
+        p.error("--cpu-time takes the share of the whole process, of which most is filling the cache; use --depths 0")
     return a
 
 
