@@ -178,6 +178,33 @@ static const Change tokenizer_changes[] = {
     {"\"a b\"", "\"a \xed\xa0\x80\"", "unable to decode"},
 };
 
+/* The same config as another architecture's, with keys of its own. */
+#define LLAMA "LlamaForCausalLM\"], \"model_type\": \"llama\""
+#define QWEN2(more) "Qwen2ForCausalLM\"], \"model_type\": \"qwen2\", " more "\"_\": 0"
+#define GEMMA3(more) "Gemma3ForCausalLM\"], \"model_type\": \"gemma3_text\", " more "\"_\": 0"
+static const Change arch_changes[] = {
+    {LLAMA, QWEN2(""), "q_proj.bias: is missing"},
+    {LLAMA, "LlamaForCausalLM\"], \"model_type\": \"qwen2\"", "(known: Qwen2ForCausalLM)"},
+    {LLAMA, QWEN2("\"layer_types\": [],"), "\"layer_types\" is no list of 1 kinds"},
+    {LLAMA, QWEN2("\"layer_types\": [\"linear_attention\"],"),
+     "has \"linear_attention\" for layer 0"},
+    {LLAMA, QWEN2("\"layer_types\": [7],"), "has \"something that is no string\""},
+    {LLAMA, QWEN2("\"layer_types\": [\"sliding_attention\"],"), "is missing, but layer 0 slides"},
+    {LLAMA, QWEN2("\"use_sliding_window\": true, \"sliding_window\": -1,"), "is -1 (expected 0"},
+    {LLAMA, QWEN2("\"use_sliding_window\": 1,"), "is not true or false"},
+    {LLAMA, QWEN2("\"partial_rotary_factor\": 0.5,"), "expected 1 in a qwen2 model"},
+    {LLAMA, "Gemma3ForCausalLM\"], \"model_type\": \"gemma3\"", "is a \"gemma3\" model"},
+    {LLAMA, GEMMA3("\"sliding_window\": null,"), "is missing, but layer 0 slides"},
+    {LLAMA, GEMMA3("\"sliding_window_pattern\": 0,"), "is 0 (expected 1"},
+    {LLAMA, GEMMA3("\"sliding_window_pattern\": [true],"), "is not a whole number"},
+    {LLAMA, GEMMA3("\"use_bidirectional_attention\": true,"), "does not compute such encoders"},
+    {LLAMA, GEMMA3("\"query_pre_attn_scalar\": 0,"), "expected a number above 0"},
+    {LLAMA, GEMMA3("\"rope_local_base_freq\": -3,"), "is -3 (expected a number above 0)"},
+    {LLAMA, GEMMA3("\"final_logit_softcapping\": 0,"), "expected a number above 0, or null"},
+    {LLAMA, GEMMA3("\"hidden_activation\": \"gelu_tahn\","), "no activation of Transformers"},
+    {LLAMA, GEMMA3(""), "q_proj.weight: has the shape [8, 8] (expected [512, 8]"},
+};
+
 static void run_config(const Change *c) {
   Folder f = folder_new();
   replace_text(&f.config, c->find, c->with);
@@ -406,6 +433,7 @@ int main(void) {
 #endif
   run_whole_files();
   for (size_t i = 0; i < COUNT(config_changes); i++) run_config(&config_changes[i]);
+  for (size_t i = 0; i < COUNT(arch_changes); i++) run_config(&arch_changes[i]);
   for (size_t i = 0; i < COUNT(header_changes); i++) run_header(&header_changes[i]);
   for (size_t i = 0; i < COUNT(tokenizer_changes); i++) run_tokenizer(&tokenizer_changes[i]);
   for (size_t i = 0; i < COUNT(index_changes); i++) run_index(&index_changes[i]);
