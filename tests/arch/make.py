@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 import sys
+import zlib
 
 import gguf
 import numpy as np
@@ -55,6 +56,13 @@ CASES = {
 }
 for form in ("Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1"):
     CASES["gguf-" + form.lower()] = dict(config=dict(hidden_size=64, intermediate_size=96, vocab_size=131), gguf=form)
+# Formats that the gguf package only reads: bytes of the f16 scale in a block, of the minimum's scale, and the ratio of the two
+# that makes values even about zero.
+DRAWN = {"Q2_K": (80, 82, 1.5), "Q3_K": (108,), "Q4_K": (0, 2, 7.5), "Q5_K": (0, 2, 15.5), "Q6_K": (208,), "TQ1_0": (52,),
+         "TQ2_0": (64,), "IQ4_NL": (0,), "IQ4_XS": (0,)}
+for form in DRAWN:
+    CASES["gguf-" + form.lower()] = dict(config=dict(hidden_size=256, intermediate_size=256, num_hidden_layers=1, head_dim=16,
+                                                     num_key_value_heads=1, vocab_size=67), gguf=form)
 ACTIVATIONS = ["gelu", "gelu_new", "gelu_fast", "gelu_pytorch_tanh", "quick_gelu", "relu", "relu2", "relu6", "leaky_relu", "mish",
                "sigmoid", "tanh", "linear", "laplace", "gelu_10", "gelu_accurate", "swish"]
 for act in ACTIVATIONS:
@@ -183,6 +191,30 @@ def gguf_keys(w, model, arch):
         w.add_tensor("rope_freqs.weight", factors.numpy().astype(np.float32))
 
 
+def drawn_blocks(array, form, seed):
+    """Random blocks of a format, of the array's shape and spread."""
+    block, size = gguf.GGML_QUANT_SIZES[gguf.GGMLQuantizationType[form]]
+    raw = np.random.default_rng(seed).integers(0, 256, (array.size // block, size), dtype=np.uint8)
+    if form == "TQ2_0":  # three codes of the four
+        raw &= ~(raw >> 1 & 0x55)
+    for scale in (1.0, None):
+        if scale is None:
+            scale = array.std() / gguf.quants.dequantize(raw, gguf.GGMLQuantizationType[form]).std()
+        for at, ratio in zip(DRAWN[form][:2], (1.0, *DRAWN[form][2:])):
+            raw[:, at:at + 2] = np.frombuffer(np.float16(scale * ratio).tobytes(), dtype=np.uint8)
+    return raw.reshape(array.shape[0], -1)
+
+
+def blocks_of(array, kind):
+    """The array in a block format, and that format: another one where its rows aren't whole blocks."""
+    form = kind.name
+    if form not in DRAWN:
+        return gguf.quants.quantize(array, kind), kind
+    if array.shape[-1] % gguf.GGML_QUANT_SIZES[kind][0]:
+        return gguf.quants.quantize(array, gguf.GGMLQuantizationType.Q8_0), gguf.GGMLQuantizationType.Q8_0
+    return drawn_blocks(array, form, zlib.crc32(array.tobytes())), kind
+
+
 def write_gguf(model, path, form, arch):
     """Writes the model and replaces its weights by what the file holds."""
     c, kind = model.config, gguf.GGMLQuantizationType[form]
@@ -195,7 +227,7 @@ def write_gguf(model, path, form, arch):
         whole = 1 if arch == "gemma3" and "norm" in name else 0
         array, this = value.numpy() + np.float32(whole), kind if value.dim() == 2 else gguf.GGMLQuantizationType.F32
         heads = {"q_proj": c.num_attention_heads, "k_proj": c.num_key_value_heads}.get(name.split(".")[-2], 0) if arch == "llama" else 0
-        packed = gguf.quants.quantize(array, this)
+        packed, this = blocks_of(array, this)
         state[name].copy_(torch.from_numpy(gguf.quants.dequantize(packed, this).reshape(array.shape) - np.float32(whole)))
         w.add_tensor(gguf_name(name, arch), permute(packed, heads) if heads else packed, raw_dtype=this)
     w.write_header_to_file()
