@@ -25,7 +25,7 @@ typedef struct Attend {
   Draft d;
   const Op *op;
   const Attrs_attention *attrs;
-  bool cached;
+  bool cached, packed; /* keys are in a cache, or laid out as in one */
   CacheLayout cache;
   Place q, k, v, y, mask;
   KVal qb, kb, vb, yb, mb; /* buffers; cached: kb = vb */
@@ -57,7 +57,7 @@ static int64_t stride_of(const Attend *a, const Place *p, int axis) {
 /* Dimension d of keys key .. key+15 (key: a multiple of 16). */
 static KVal load_keys(Attend *a, KVal key, KVal d, int64_t d_off) {
   KBuilder *b = &a->d.b;
-  if (a->cached) {
+  if (a->cached || a->packed) {
     KAddr at = k_at(k_at(k_addr(a->kb), a->kv_head, a->cache.key_head), key, a->cache.dim);
     at = k_off(k_at(at, d, 16), 16 * d_off);
     return k_cvt(b, k_load(b, (KType){a->cache.type, 16}, at), K_f32);
@@ -347,6 +347,43 @@ static void find_operands(Attend *a, Lower *l) {
   a->y = place_result(l, op->out[0]);
 }
 
+/* Without a cache, keys are first laid out as in one, 16 keys beside each other for every element:
+ * each is met by all queries of its head, and picking lanes out of 16 rows is slow. Keys up to the
+ * end of the last block are zeros. */
+static void pack_keys(Attend *a, Lower *l) {
+  Dims *dims = l->m->dims;
+  DimId keys = a->k.dim[0], blocks = dim_op(dims, DIM_CEILDIV, keys, dim_const(dims, KEY_BLOCK));
+  int64_t most = (dim_get(dims, keys)->hi + KEY_BLOCK - 1) / KEY_BLOCK * KEY_BLOCK;
+  Type t = {.dtype = DT_f32, .rank = 3};
+  t.dim[0] = dim_const(dims, a->kv_heads);
+  t.dim[1] = dim_const(dims, most);
+  t.dim[2] = dim_const(dims, a->dim);
+  Place to = place_scratch(l, &t);
+  draft_begin(&a->d, l, KC_attend, "keys");
+  KBuilder *b = &a->d.b;
+  a->kb = shifted_buffer(a, &a->k, false);
+  KVal out = shifted_buffer(a, &to, true), n = draft_dim(&a->d, blocks);
+  a->keys = draft_dim(&a->d, keys);
+  a->d.extent = dim_mul(l, t.dim[0], blocks);
+  KVal p = k_par(b, "p", draft_dim(&a->d, a->d.extent));
+  a->kv_head = k_op2(b, KOP_div, p, n);
+  KVal block = k_op2(b, KOP_mul, k_op2(b, KOP_rem, p, n), k_i64(b, KEY_BLOCK));
+  for (int v = 0; v < VECTORS; v++) {
+    KVal key = add64(b, block, 16 * v),
+         d = k_for(b, "d", k_i64(b, 0), k_i64(b, a->dim), 1, 0, NULL);
+    KAddr at = k_at(k_at(k_at(k_addr(out), a->kv_head, most * a->dim), key, a->dim), d, 16);
+    k_store(b, load_keys(a, key, d, 0), at);
+    k_for_end(b, NULL);
+  }
+  k_par_end(b);
+  draft_end(&a->d);
+  a->k = to;
+  a->k.dim[1] = t.dim[0];
+  a->k.dim[0] = keys; /* how many there are; the rest of the place is room */
+  a->cache = (CacheLayout){.type = K_f32, .key_head = most * a->dim, .dim = a->dim};
+  a->packed = true;
+}
+
 static void declare(Attend *a, DimId queries) {
   Draft *d = &a->d;
   Lower *l = d->l;
@@ -434,6 +471,7 @@ Status lower_attend(Lower *l, const Op *op) {
   if (a.tile < 1) a.tile = 1;
   if (one && a.tile > grain) a.tile = (uint32_t)grain;
   while (!one && QUERY_GRAIN % a.tile) a.tile--;
+  if (!a.cached && !one) pack_keys(&a, l);
   draft_begin(&a.d, l, KC_attend, "attend");
   declare(&a, queries);
   count_work(&a, queries);

@@ -222,6 +222,11 @@ static void one_token(Contract *c) {
   k_par_end(b);
 }
 
+/* Column groups that a tile of many tokens holds of every part. */
+static int64_t sets_of(const Contract *c) {
+  return c->by_class && c->parts == 1 ? 2 : 1;
+}
+
 /* A tile's tokens meet column groups lo .. hi of the iteration, `sets` at a time. */
 static void group_loop(Contract *c, Tile *t, KVal first, int64_t lo, int64_t hi, int64_t sets,
                        bool ragged) {
@@ -231,6 +236,8 @@ static void group_loop(Contract *c, Tile *t, KVal first, int64_t lo, int64_t hi,
   KVal g = k_i64(b, lo);
   if (!once) g = k_for(b, "g", g, k_i64(b, hi), sets, 0, NULL);
   tile_groups(c, t, k_op2(b, KOP_add, first, g), sets, ragged);
+  KVal done = k_op2(b, KOP_add, t->sets_before, k_op2(b, KOP_div, g, k_i64(b, sets)));
+  c->pace.step = k_op2(b, KOP_mul, done, k_i64(b, c->k));
   contract_tile(c, t);
   if (!once) k_for_end(b, NULL);
 }
@@ -239,13 +246,28 @@ static void group_loop(Contract *c, Tile *t, KVal first, int64_t lo, int64_t hi,
 static void token_loop(Contract *c, KVal first, int64_t grain, KVal lo, KVal hi, uint32_t tokens) {
   KBuilder *b = &c->d.b;
   Tile t = {.tokens = tokens};
-  int64_t sets = c->by_class && c->parts == 1 ? 2 : 1, even = grain / sets * sets;
+  int64_t sets = sets_of(c), even = grain / sets * sets;
   bool ragged = c->part_groups % grain != 0;
   KVal at = k_for(b, "t", lo, hi, tokens, 0, NULL);
+  t.sets_before =
+      k_op2(b, KOP_mul, k_op2(b, KOP_div, at, k_i64(b, c->token_tile)), k_i64(b, grain / sets));
   for (uint32_t i = 0; i < tokens; i++) t.token[i] = k_op2(b, KOP_add, at, k_i64(b, i));
   group_loop(c, &t, first, 0, even, sets, ragged);
   group_loop(c, &t, first, even, grain, 1, ragged);
   k_for_end(b, NULL);
+}
+
+/* An iteration's steps of k (over its tiles of tokens and sets of groups) are to meet each line of
+ * the next one's weights at least once; with few tokens as often as they can. */
+static void set_pace(Contract *c, KVal first, int64_t grain, KVal n) {
+  KBuilder *b = &c->d.b;
+  KVal tiles = k_op2(b, KOP_div, n, k_i64(b, c->token_tile)), shift = k_i64(b, 0);
+  for (int64_t j = 1; j <= 6; j++) {
+    KVal enough = k_op2(b, KOP_le, k_i64(b, sets_of(c) << j), tiles);
+    shift = k_select(b, enough, k_i64(b, j), shift);
+  }
+  c->pace.next = k_op2(b, KOP_add, first, k_i64(b, grain));
+  c->pace.shift = shift;
 }
 
 static void many_tokens(Contract *c, DimId rows) {
@@ -257,13 +279,19 @@ static void many_tokens(Contract *c, DimId rows) {
   KVal n = draft_dim(d, rows);
   KVal p = k_par(b, "p", k_i64(b, extent));
   KVal first = k_op2(b, KOP_mul, p, k_i64(b, grain));
-  KVal tile = k_i64(b, c->token_tile);
-  KVal whole = k_op2(b, KOP_mul, k_op2(b, KOP_div, n, tile), tile);
   c->prefetch = 0;
   c->by_class = !c->integer && c->quant->packed_block == 1;
-  if (c->token_tile > 1) token_loop(c, first, grain, k_i64(b, 0), whole, c->token_tile);
+  if (c->by_class) set_pace(c, first, grain, n);
+  KVal done = k_i64(b, 0);
+  for (uint32_t t = c->token_tile; t > 1; t = c->by_class ? t / 2 : 1) {
+    KVal tile = k_i64(b, t), left = k_op2(b, KOP_sub, n, done);
+    KVal whole = k_op2(b, KOP_mul, k_op2(b, KOP_div, left, tile), tile);
+    KVal end = k_op2(b, KOP_add, done, whole);
+    token_loop(c, first, grain, done, end, t);
+    done = end;
+  }
   c->by_class = false;
-  token_loop(c, first, grain, c->token_tile > 1 ? whole : k_i64(b, 0), n, 1);
+  token_loop(c, first, grain, done, n, 1);
   k_par_end(b);
 }
 

@@ -18,6 +18,10 @@ typedef struct Contract {
   ActLayout act;       /* integer: how x is laid out */
   int64_t x_stride;    /* float: elements between rows of x */
   KScalar x_type;
+  struct Pace {       /* by_class: the next par iteration's weights come meanwhile */
+    KVal next;        /* its first group of every part */
+    KVal step, shift; /* steps of k that this iteration has done; line = step >> shift */
+  } pace;
   uint32_t parts; /* equal parts of the result that the epilogue reads side by side */
   ValueId part[CONTRACT_PARTS];
   const Type *shape; /* of one part */
@@ -30,6 +34,7 @@ typedef struct Contract {
 typedef struct Tile {
   uint32_t groups, tokens;
   KVal group[TILE_GROUPS], token[TILE_TOKENS];
+  KVal sets_before; /* many tokens: sets of groups that earlier tiles of the iteration have met */
 } Tile;
 
 void contract_int_tile(Contract *c, const Tile *t, KVal *acc);

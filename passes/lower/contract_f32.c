@@ -12,6 +12,23 @@
  */
 #include "passes/lower/contract.h"
 
+enum { LINE = 64 }; /* bytes */
+
+/* The four passes over K keep the machine's own prefetcher from following the weights out of
+ * memory, and all of the next iteration's at once would hold up the loads of this one. So its lines
+ * are asked for one by one, at the pace at which this iteration's tokens pass: line `step >>
+ * shift`. */
+static void prefetch_next(Contract *c, KVal k, int q) {
+  KBuilder *b = &c->d.b;
+  KVal step = k_op2(b, KOP_add, c->pace.step, k_i64(b, q * (c->k / 4)));
+  step = k_op2(b, KOP_add, step, k_op2(b, KOP_lshr, k, k_i64(b, 2)));
+  KVal line = k_op2(b, KOP_lshr, step, c->pace.shift);
+  for (uint32_t p = 0; p < c->parts; p++) {
+    KVal group = k_op2(b, KOP_add, c->pace.next, k_i64(b, (int64_t)p * c->part_groups));
+    k_prefetch(b, k_at(k_at(k_addr(c->w), group, c->group_bytes), line, LINE));
+  }
+}
+
 static void class_step(Contract *c, const Tile *t, KVal k, KVal *acc) {
   KBuilder *b = &c->d.b;
   KVal w[TILE_GROUPS];
@@ -33,6 +50,7 @@ void contract_class_tile(Contract *c, const Tile *t, KVal *out) {
   for (int q = 0; q < 4; q++) {
     for (uint32_t i = 0; i < n; i++) acc[q][i] = k_f32(b, 16, 0);
     KVal k = k_for(b, "k", k_i64(b, q), k_i64(b, c->k), 4, n, acc[q]);
+    prefetch_next(c, k, q);
     class_step(c, t, k, acc[q]);
     k_for_end(b, acc[q]);
   }
