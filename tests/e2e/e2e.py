@@ -156,6 +156,19 @@ def test_same_bits(folder):
         assert last == want[1][-len(last):] and shape == [1, 1, 512], f"{options}: prefill"
 
 
+def test_block_formats(folder):
+    """Every format computed as its file packs it: near the reference, the same bits at every level and entry."""
+    models = sorted(pathlib.Path(SOURCE, "tests/arch/cases").glob("gguf-*/model/model.gguf"))
+    assert len(models) > 12
+    for model in models:
+        app, ids = f"{folder}/app", [i % 67 for i in sample_ids(40)]
+        compile_to(app, "--verify=0.003", model=model)
+        want = logits(app, folder, [ids], "-t", "1")
+        for level in levels(app):
+            assert logits(app, folder, [ids], "--cpu", level) == want, f"{model}: {level}"
+        assert logits(app, folder, [ids], "--entry", "decode") == want, f"{model}: n decode steps"
+
+
 def test_chunks(folder):
     want = logits(program(), folder, [sample_ids(150)])
     app = f"{folder}/small"
