@@ -113,8 +113,10 @@ Status decoder_sliding(Decoder *l, Config *c, int64_t window, bool *sliding);
 /* decoder_sliding by use_sliding_window, sliding_window and max_window_layers: the layers from that
  * one on slide. */
 Status decoder_late_windows(Decoder *l, Config *c);
-/* A soft cap: null or left out is none (0). */
-Status decoder_cap(Config *c, const char *key, double *out);
+/* A soft cap: null is none (0), left out is `absent`. */
+Status decoder_cap(Config *c, const char *key, double absent, double *out);
+/* Scores are scaled by 1 / sqrt(query_pre_attn_scalar); `by` when that is left out. */
+Status decoder_query_scalar(Decoder *l, Config *c, double by);
 
 /* Reads the config and sets every field of `l` but those made of weights. */
 Status decoder_config(Decoder *l, Config *c, Loader *w, const BuildOptions *o, Diag *d);

@@ -111,10 +111,19 @@ Status decoder_late_windows(Decoder *l, Config *c) {
   return decoder_sliding(l, c, window, sliding);
 }
 
-Status decoder_cap(Config *c, const char *key, double *out) {
-  TRY(config_f64(c, key, 0, out));
+Status decoder_cap(Config *c, const char *key, double absent, double *out) {
+  bool null = json_is_null(json_object_get(c->object, key));
+  TRY(config_f64(c, key, null ? 0 : absent, out));
   if (!config_get(c, key) || (*out > 0 && isfinite(*out))) return OK;
   return config_error(c, key, "is %g (expected a number above 0, or null)", *out);
+}
+
+Status decoder_query_scalar(Decoder *l, Config *c, double by) {
+  TRY(config_f64(c, "query_pre_attn_scalar", by, &by));
+  if (!(by > 0 && isfinite(by)))
+    return config_error(c, "query_pre_attn_scalar", "is %g (expected a number above 0)", by);
+  l->attn_scale = 1 / sqrt(by);
+  return OK;
 }
 
 /* ---- context ---- */

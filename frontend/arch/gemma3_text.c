@@ -53,12 +53,9 @@ static Status read_scales(Decoder *l, Config *c) {
   enum { LAYERS_27B = 62 };
   double by = l->gguf ? (double)l->head_dim : 256;
   if (l->gguf && l->layers == LAYERS_27B) by = (double)l->hidden / (double)l->heads;
-  TRY(config_f64(c, "query_pre_attn_scalar", by, &by));
-  if (!(by > 0 && isfinite(by)))
-    return config_error(c, "query_pre_attn_scalar", "is %g (expected a number above 0)", by);
-  l->attn_scale = 1 / sqrt(by);
+  TRY(decoder_query_scalar(l, c, by));
   l->embed_scale = sqrt((double)l->hidden);
-  return decoder_cap(c, "final_logit_softcapping", &l->logits_cap);
+  return decoder_cap(c, "final_logit_softcapping", 0, &l->logits_cap);
 }
 
 static Status read(Decoder *l, Config *c, Loader *w) {

@@ -16,7 +16,7 @@ import gguf
 import numpy as np
 import torch
 from safetensors.torch import save_file
-from transformers import (Gemma3ForCausalLM, Gemma3TextConfig, LlamaConfig, LlamaForCausalLM, Qwen2Config,
+from transformers import (Gemma2Config, Gemma2ForCausalLM, Gemma3ForCausalLM, Gemma3TextConfig, LlamaConfig, LlamaForCausalLM, Qwen2Config,
                           Qwen2ForCausalLM, Qwen3Config, Qwen3ForCausalLM)
 
 # Of each architecture: its classes, its name in a GGUF, and what its configs share.
@@ -26,6 +26,9 @@ ARCHS = {
     "llama": (LlamaConfig, LlamaForCausalLM, "llama", BASE),
     "qwen2": (Qwen2Config, Qwen2ForCausalLM, "qwen2", BASE | dict(rope_theta=1e6)),
     "qwen3": (Qwen3Config, Qwen3ForCausalLM, "qwen3", BASE | dict(head_dim=20)),
+    "gemma2": (Gemma2Config, Gemma2ForCausalLM, "gemma2",
+               BASE | dict(hidden_size=40, intermediate_size=52, head_dim=16, vocab_size=83, query_pre_attn_scalar=24, sliding_window=6,
+                           tie_word_embeddings=True)),
     "gemma3": (Gemma3TextConfig, Gemma3ForCausalLM, "gemma3",
                BASE | dict(hidden_size=40, intermediate_size=52, num_hidden_layers=3, head_dim=16, vocab_size=83, rope_theta=50000.0,
                            rope_local_base_freq=1000.0, query_pre_attn_scalar=24, sliding_window=6, tie_word_embeddings=True,
@@ -87,6 +90,12 @@ for name, facts in {
     "-gguf-f16": dict(config=dict(tie_word_embeddings=True), gguf="F16"),
 }.items():
     CASES["qwen3" + name] = dict(arch="qwen3") | facts
+for name, facts in {
+    "": dict(config=dict(attn_logit_softcapping=2.0, final_logit_softcapping=4.0)),
+    "-left": dict(config=dict(num_hidden_layers=3), drop=["layer_types", "attn_logit_softcapping"], pad="left"),
+    "-gguf-f16": dict(config=dict(query_pre_attn_scalar=16, attn_logit_softcapping=3.0, final_logit_softcapping=5.0), gguf="F16"),
+}.items():
+    CASES["gemma2" + name] = dict(arch="gemma2") | facts
 LINEAR = {"rope_type": "linear", "factor": 4.0}
 for name, facts in {
     "": dict(),
@@ -154,7 +163,7 @@ def gguf_name(name, arch):
         return flat[name]
     _, _, layer, rest = name.split(".", 3)
     part, kind = rest.rsplit(".", 1)
-    names = GGUF_NAMES | GEMMA_NAMES if arch == "gemma3" else GGUF_NAMES
+    names = GGUF_NAMES | GEMMA_NAMES if "gemma" in arch else GGUF_NAMES
     return f"blk.{layer}.{names[part]}.{kind}"
 
 
@@ -176,11 +185,13 @@ def gguf_keys(w, model, arch):
         w.add_value_length(width)
     if arch == "llama":
         w.add_vocab_size(c.vocab_size)
-    if arch == "gemma3":
+    if "gemma" in arch:
         w.add_sliding_window(c.sliding_window)
+        if arch == "gemma2":
+            w.add_attn_logit_softcapping(c.attn_logit_softcapping)
         if c.final_logit_softcapping:
             w.add_final_logit_softcapping(c.final_logit_softcapping)
-    kind = (c.rope_scaling or {}).get("rope_type")
+    kind = (getattr(c, "rope_scaling", None) or {}).get("rope_type")
     if kind == "linear":
         w.add_rope_scaling_type(gguf.RopeScalingType.LINEAR)
         w.add_rope_scaling_factor(c.rope_scaling["factor"])
@@ -224,7 +235,7 @@ def write_gguf(model, path, form, arch):
     for name, value in state.items():
         if name == "lm_head.weight" and c.tie_word_embeddings:
             continue
-        whole = 1 if arch == "gemma3" and "norm" in name else 0
+        whole = 1 if "gemma" in arch and "norm" in name else 0
         array, this = value.numpy() + np.float32(whole), kind if value.dim() == 2 else gguf.GGMLQuantizationType.F32
         heads = {"q_proj": c.num_attention_heads, "k_proj": c.num_key_value_heads}.get(name.split(".")[-2], 0) if arch == "llama" else 0
         packed, this = blocks_of(array, this)
