@@ -9,3 +9,6 @@ find_package(Python3 COMPONENTS Interpreter REQUIRED)
 add_test(NAME arch.compiled COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_SOURCE_DIR}/arch/cases.py
   $<TARGET_FILE:ingot> ${CMAKE_CURRENT_SOURCE_DIR}/arch/cases
   odd-left dynamic qwen2-window-long gemma3-untied-long gemma3-gguf-q5-0 --bits)
+# Encoders, compiled: every output of every head.
+add_test(NAME arch.encoders COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_SOURCE_DIR}/arch/cases.py
+  $<TARGET_FILE:ingot> ${CMAKE_CURRENT_SOURCE_DIR}/arch/encoders)

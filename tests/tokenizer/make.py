@@ -1,4 +1,4 @@
-"""Makes the fixtures of tests/tokenizer: small byte-level tokenizers of every kind that the families
+"""Makes the fixtures of tests/tokenizer: small tokenizers of every kind that the families
 use, trained here, and for each the ids and texts that Hugging Face's fast classes give for hostile
 strings. Training isn't byte-reproducible across versions: the results are committed.
 
@@ -15,7 +15,7 @@ import sys
 
 from tokenizers import (AddedToken, Regex, Tokenizer, decoders, models, normalizers,
                         pre_tokenizers, processors, trainers)
-from transformers import PreTrainedTokenizerFast
+from transformers import BertTokenizerFast, PreTrainedTokenizerFast
 
 HERE = pathlib.Path(__file__).parent
 P, N = pre_tokenizers, normalizers
@@ -142,6 +142,17 @@ SPM_KINDS = {
                   decoders.Metaspace("▁", prepend_scheme="always"), False),
 }
 
+# WordPiece: name: (normalizer, post-processor, decoder, settings of BertTokenizerFast or None for the plain class)
+BERT_TEMPLATE = processors.TemplateProcessing(single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1",
+                                              special_tokens=[("[CLS]", 0), ("[SEP]", 1)])  # fix_ids sets the ids
+WORDPIECE_KINDS = {
+    "bert-uncased": (N.BertNormalizer(), BERT_TEMPLATE, decoders.WordPiece(), {"do_lower_case": True}),
+    "bert-cased": (N.BertNormalizer(lowercase=True), BERT_TEMPLATE, decoders.WordPiece(cleanup=False),
+                   {"do_lower_case": False, "tokenize_chinese_chars": False}),
+    "wordpiece": (N.Sequence([N.NFD(), N.StripAccents(), N.Lowercase(), N.BertNormalizer(lowercase=False, strip_accents=False)]),
+                  None, None, None),
+}
+
 HAND = [
     "", " ", "  ", "   ", "\n", "\r\n", "\n\n \n", "a", "Hello, world!", " Hello  world ", "it's IT'S it'S I'Ll",
     "don't you've we're I'm he'd she'll 'twas 'ſ K's", "12", "123", "1234567890", "3.14159 1,000,000 ١٢٣٤ ①②③ ½¾²³¹",
@@ -225,6 +236,22 @@ def train_spm(name):
     return Tokenizer.from_str(json.dumps(data)), data, {}
 
 
+def train_wordpiece(name):
+    normalizer, post, decoder, settings = WORDPIECE_KINDS[name]
+    first = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    tok = Tokenizer(models.WordPiece(unk_token="[UNK]", max_input_chars_per_word=100 if settings else 12))
+    tok.normalizer, tok.pre_tokenizer = normalizer, P.BertPreTokenizer()
+    tok.train_from_iterator(CORPUS.split("\n"), trainers.WordPieceTrainer(vocab_size=700, min_frequency=2, special_tokens=first,
+                                                                          show_progress=False))
+    if decoder is not None:
+        tok.decoder = decoder
+    data = json.loads(tok.to_str())
+    if post is not None:
+        data["post_processor"] = json.loads(post.__getstate__())
+        fix_ids(data["post_processor"], tok)
+    return Tokenizer.from_str(json.dumps(data)), data, {"bert": settings}
+
+
 def fix_ids(node, tok):
     if isinstance(node, dict):
         for key, value in (node.get("special_tokens") or {}).items():
@@ -237,15 +264,16 @@ def fix_ids(node, tok):
 
 
 def main(names):
-    for name in names or [*KINDS, *SPM_KINDS]:
-        tok, data, more = train(name) if name in KINDS else train_spm(name)
+    for name in names or [*KINDS, *SPM_KINDS, *WORDPIECE_KINDS]:
+        tok, data, more = (train if name in KINDS else train_spm if name in SPM_KINDS else train_wordpiece)(name)
         folder = HERE / name
         folder.mkdir(exist_ok=True)
         (folder / "tokenizer.json").write_text(json.dumps(data, ensure_ascii=False, separators=(",", ":")))
-        config = {"tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": bool(more.get("clean")),
+        settings, kind = more.get("bert"), BertTokenizerFast if more.get("bert") else PreTrainedTokenizerFast
+        config = {**(settings or {}), "tokenizer_class": kind.__name__, "clean_up_tokenization_spaces": bool(more.get("clean")),
                   "add_prefix_space": bool((data["pre_tokenizer"] or {}).get("add_prefix_space"))}
         (folder / "tokenizer_config.json").write_text(json.dumps(config) + "\n")
-        fast = PreTrainedTokenizerFast(tokenizer_object=tok, **{k: v for k, v in config.items() if k != "tokenizer_class"})
+        fast = kind(tokenizer_object=tok, **{k: v for k, v in config.items() if k != "tokenizer_class"})
         lines = []
         texts = strings(name)
         for i, text in enumerate(texts):
