@@ -57,7 +57,11 @@ Status lower_module(Module *m, const LowerTarget *t, PassCtx *c, KProgram **out)
 /* Kernel to Kernel: exp, tanh, erf, sin, cos, log by polynomials. */
 void expand_math(Kernel *k);
 
-/* Packing: writes the bytes of one weight of the program (w->bytes of them) to `out`. */
+/* Packing: gives the bytes of one weight of the program (w->bytes of them) in order to `sink`, a
+ * piece of about a megabyte at a time. What the sink returns ends the packing unless it is OK. */
+typedef Status PackSink(void *user, const void *bytes, uint64_t size);
+Status pack_weight_to(const Module *m, const KWeight *w, PackSink *sink, void *user, Diag *d);
+/* The same, into memory. */
 Status pack_weight(const Module *m, const KWeight *w, uint8_t *out, Diag *d);
 
 #endif

@@ -81,26 +81,34 @@ static bool move_headers(int fd, uint64_t at, uint64_t bytes) {
          move_segment(fd, &e, at, bytes, &note);
 }
 
+typedef struct PackTo {
+  int fd;
+  uint64_t offset; /* in the file, of the next piece */
+  uint64_t begin;  /* of the weights */
+  const EmitRequest *request;
+  Diag *diag;
+} PackTo;
+
+static Status put_piece(void *user, const void *bytes, uint64_t size) {
+  PackTo *p = user;
+  const EmitRequest *r = p->request;
+  if (!output_put(p->fd, bytes, size, p->offset))
+    return diag_error(p->diag, r->out, "cannot be written: %s", strerror(errno));
+  p->offset += size;
+  if (r->progress)
+    r->progress(r->user, "pack weights", p->offset - p->begin, r->programs[0]->weight_bytes);
+  return OK;
+}
+
 Status program_pack(int fd, uint64_t offset, const EmitRequest *r, Diag *d) {
   const KProgram *p = r->programs[0];
-  uint64_t largest = 0, done = 0;
-  for (uint32_t i = 0; i < p->nweights; i++)
-    if (p->weights[i].bytes > largest) largest = p->weights[i].bytes;
-  uint8_t *buffer = mem_alloc(largest);
-  Status s = OK;
-  for (uint32_t i = 0; i < p->nweights && s == OK; i++) {
-    const KWeight *w = &p->weights[i];
-    if (r->progress) r->progress(r->user, "pack weights", done, p->weight_bytes);
-    memset(buffer, 0, w->bytes);
-    s = pack_weight(r->module, w, buffer, d);
-    if (s == OK && !output_put(fd, buffer, w->bytes, offset + w->offset))
-      s = diag_error(d, r->out, "cannot be written: %s", strerror(errno));
-    done += w->bytes;
+  PackTo to = {.fd = fd, .begin = offset, .request = r, .diag = d};
+  for (uint32_t i = 0; i < p->nweights; i++) {
+    to.offset = offset + p->weights[i].offset;
+    TRY(pack_weight_to(r->module, &p->weights[i], put_piece, &to, d));
   }
-  if (s == OK && r->progress)
-    r->progress(r->user, "pack weights", p->weight_bytes, p->weight_bytes);
-  mem_free(buffer);
-  return s;
+  if (r->progress) r->progress(r->user, "pack weights", p->weight_bytes, p->weight_bytes);
+  return OK;
 }
 
 Status program_add_weights(const char *path, const EmitRequest *r, Diag *d, EmitResult *out) {
