@@ -27,7 +27,6 @@ typedef struct Contract {
   const Type *shape; /* of one part */
   int64_t part_cols, part_groups;
   uint32_t prefetch, in_flight, token_tile;
-  bool unroll; /* the loop over the blocks of 32 of a larger packed block */
 } Contract;
 
 /* Weight groups (of 16 rows) by tokens; sums of (g, t) are acc[g * tokens + t]. */
