@@ -6,7 +6,6 @@
  * network alone can still be compiled.
  */
 #include "frontend/readers.h"
-#include "runtime/abi.h"
 
 #include <string.h>
 
@@ -17,12 +16,12 @@ enum { MAX_JSON = 1 << 20, MAX_TOKENIZER_CONFIG = 32 << 20 };
 static const struct {
   const char *key, *name;
   unsigned mode;
-} modes[] = {{"pooling_mode_cls_token", "cls", INGOT_POOL_CLS},
-             {"pooling_mode_max_tokens", "max", INGOT_POOL_MAX},
-             {"pooling_mode_mean_tokens", "mean", INGOT_POOL_MEAN},
-             {"pooling_mode_mean_sqrt_len_tokens", "mean_sqrt_len_tokens", INGOT_POOL_MEAN_SQRT},
-             {"pooling_mode_weightedmean_tokens", "weightedmean", INGOT_POOL_WEIGHTED},
-             {"pooling_mode_lasttoken", "lasttoken", INGOT_POOL_LAST}};
+} modes[] = {{"pooling_mode_cls_token", "cls", POOL_CLS},
+             {"pooling_mode_max_tokens", "max", POOL_MAX},
+             {"pooling_mode_mean_tokens", "mean", POOL_MEAN},
+             {"pooling_mode_mean_sqrt_len_tokens", "mean_sqrt_len_tokens", POOL_MEAN_SQRT},
+             {"pooling_mode_weightedmean_tokens", "weightedmean", POOL_WEIGHTED},
+             {"pooling_mode_lasttoken", "lasttoken", POOL_LAST}};
 
 static Status take_mode(Reader *r, const char *path, const json_t *name) {
   const char *s = json_string_value(name);

@@ -29,10 +29,21 @@ typedef struct GenerationDefaults {
   int64_t bos_id; /* -1: not said */
 } GenerationDefaults;
 
+/* How the vector of a text is made of those of its tokens; several modes are put one behind the
+ * other, in this order. The values are those of runtime/abi.h. */
+enum {
+  POOL_CLS = 1,
+  POOL_MAX = 2,
+  POOL_MEAN = 4,
+  POOL_MEAN_SQRT = 8,
+  POOL_WEIGHTED = 16,
+  POOL_LAST = 32
+};
+
 /* What a sentence-transformers folder says about embedding. */
 typedef struct SentenceModel {
   bool there;
-  unsigned pooling; /* INGOT_POOL_.. of runtime/abi.h */
+  unsigned pooling; /* POOL_.. */
   bool normalize;
   int64_t max_tokens;  /* 0: not said */
   const char *unknown; /* a part that ingot does not know, NULL: none */

@@ -230,6 +230,12 @@ static int64_t rows_looked_up(const Graph *g, const char *name) {
   return 0;
 }
 
+#define SAME(mode) ((int)POOL_##mode == (int)INGOT_POOL_##mode)
+_Static_assert(SAME(CLS) && SAME(MAX) && SAME(MEAN) && SAME(MEAN_SQRT) && SAME(WEIGHTED) &&
+                   SAME(LAST),
+               "the reader and the program number poolings alike");
+#undef SAME
+
 static void fill_encoder(Job *j, const char *task) {
   const SentenceModel *s = &j->model->sentence;
   IngotEncoder *out = &j->text.encoder;
