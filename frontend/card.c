@@ -1,7 +1,8 @@
 /* The card: what the model calls itself, its licence, and SHA-256 of every file that was read.
  *
  * The licence of a Hugging Face folder stands in the front matter of its README.md. Hashing is by
- * nettle, and only when asked for, since it reads the files whole; what has been hashed is let go of at once.
+ * nettle, and only when asked for, since it reads the files whole; what has been hashed is let go
+ * of at once.
  */
 #include "frontend/readers.h"
 

@@ -226,7 +226,7 @@ uint16_t f32_to_f16(float f) {
   if (magnitude > 0x7f800000) return (uint16_t)(sign | 0x7e00);
   if (magnitude >= 0x477ff000) return (uint16_t)(sign | 0x7c00); /* rounds to infinity */
   if (magnitude < 0x38800000) {                                  /* subnormal or zero */
-    float scaled = bits_to_float(magnitude) + 0.5f;              /* 0.5: ulp 2^-24, rounds to even */
+    float scaled = bits_to_float(magnitude) + 0.5f; /* 0.5: ulp 2^-24, rounds to even */
     return (uint16_t)(sign | (float_to_bits(scaled) - 0x3f000000));
   }
   uint32_t rounded = magnitude + 0xfff + ((magnitude >> 13) & 1);

@@ -12,8 +12,8 @@
  *         acc = fma(scale, i, acc);  acc = fma(min, sum[b], acc)
  *
  * With a scale for every 16, the block's two halves go through the last three lines one after the
- * other. Packed blocks of 256 are a loop over their eight blocks; unrolled, it would be no faster and
- * take the compiler thrice the time.
+ * other. Packed blocks of 256 are a loop over their eight blocks; unrolled, it would be no faster
+ * and take the compiler thrice the time.
  *
  *   y = acc * s (+ bias), then the cluster's epilogue, then the stores
  *
@@ -112,6 +112,15 @@ static void tile_block(Contract *c, const Tile *t, KVal packed, KVal sub, KVal *
 void contract_int_tile(Contract *c, const Tile *t, KVal *acc) {
   KBuilder *b = &c->d.b;
   uint32_t n = t->groups * t->tokens;
+  if (t->tokens > 1 && t->groups > 1) { /* one after the other: side by side they'd spill */
+    for (uint32_t g = 0; g < t->groups; g++) {
+      Tile one = *t;
+      one.groups = 1;
+      one.group[0] = t->group[g];
+      contract_int_tile(c, &one, acc + g * t->tokens);
+    }
+    return;
+  }
   for (uint32_t i = 0; i < n; i++) acc[i] = k_f32(b, 16, 0);
   int64_t subs = quant_subs(c->quant), whole = c->act.blocks / subs, rest = c->act.blocks % subs;
   if (whole) {
