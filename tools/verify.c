@@ -93,7 +93,7 @@ static Status compare(Arena *a, const char *program, const Module *m, const char
                       double *error) {
   const char *in = arena_printf(a, "%s/in", folder), *out = arena_printf(a, "%s/out", folder);
   const Graph *g = module_find_graph(m, "logits");
-  int64_t ids[TOKENS], n, vocab;
+  int64_t ids[TOKENS], n = 0, vocab = 0;
   TensorsFile result = {0};
   RefTensor want = {0};
   TRY(sizes(g, d, &n, &vocab));
