@@ -13,20 +13,27 @@
 typedef struct ProgramText {
   const char *name, *arch, *task;
   IngotGeneration generation;
-  IngotEncoder encoder;           /* all 0: no encoder */
-  Buf tokenizer, chat, card;      /* blobs; empty = none */
+  IngotEncoder encoder;      /* all 0: no encoder */
+  Buf tokenizer, chat, card; /* blobs; empty = none */
 } ProgramText;
 
-typedef enum EmitKind { EMIT_EXE, EMIT_LIB, EMIT_OBJ, EMIT_LLVM_IR, EMIT_ASM, EMIT_KERNEL } EmitKind;
+typedef enum EmitKind {
+  EMIT_EXE,
+  EMIT_LIB,
+  EMIT_OBJ,
+  EMIT_LLVM_IR,
+  EMIT_ASM,
+  EMIT_KERNEL
+} EmitKind;
 
 typedef struct EmitRequest {
-  Module *module;                 /* for packing */
-  KProgram *const *programs;      /* one per level; all NULL-free; nlevels 0: a text-only program */
+  Module *module;            /* for packing */
+  KProgram *const *programs; /* one per level; all NULL-free; nlevels 0: a text-only program */
   const struct CpuTarget *const *levels;
   uint32_t nlevels;
   const ProgramText *text;
   EmitKind kind;
-  const char *out;                /* path; a temporary beside it is renamed at the end */
+  const char *out; /* path; a temporary beside it is renamed at the end */
   /* Progress of long work; may be NULL. `done` and `total` in bytes or steps. */
   void (*progress)(void *user, const char *stage, uint64_t done, uint64_t total);
   void *user;
@@ -50,15 +57,15 @@ const Backend *backend_find(const char *name);
 
 /* ISA levels of the cpu backend: rows of backends/cpu/targets.def, ascending. */
 typedef struct CpuTarget {
-  const char *name;               /* --cpu NAME */
-  uint32_t isa;                   /* INGOT_X86_64_.. of runtime/abi.h */
+  const char *name; /* --cpu NAME */
+  uint32_t isa;     /* INGOT_X86_64_.. of runtime/abi.h */
   const char *llvm_cpu, *llvm_features;
-  uint32_t vector_bytes;          /* of the machine's widest vectors */
+  uint32_t vector_bytes; /* of the machine's widest vectors */
   LowerTarget lower;
 } CpuTarget;
 const CpuTarget *cpu_target(const char *name); /* NULL when unknown */
 const CpuTarget *cpu_targets(size_t *n);
-const CpuTarget *cpu_target_native(void);      /* the widest level that this machine runs;
-                                                  NULL: none */
+const CpuTarget *cpu_target_native(void); /* the widest level that this machine runs;
+                                             NULL: none */
 
 #endif

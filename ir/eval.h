@@ -11,12 +11,12 @@
 /* A dense tensor: floats as f32, integers as i64 (bool as 0 / 1). */
 struct RefTensor {
   const char *name;
-  DType dtype;            /* the logical type */
+  DType dtype; /* the logical type */
   uint8_t rank;
   int64_t dim[MAX_RANK];
   int64_t elements;
-  float *f;               /* when dtype_is_float */
-  int64_t *i;             /* otherwise */
+  float *f;   /* when dtype_is_float */
+  int64_t *i; /* otherwise */
 };
 
 /* State held between runs: per state, keys and values [slots][context][kv_heads][head_dim]. */
@@ -27,9 +27,9 @@ typedef struct RefState {
 struct RefCtx {
   Arena *arena;
   const Graph *graph;
-  const int64_t *dims;    /* env for dim_eval, indexed by DimId */
-  RefTensor *values;      /* by ValueId */
-  RefState *states;       /* by state index, shared by the graphs of a module */
+  const int64_t *dims; /* env for dim_eval, indexed by DimId */
+  RefTensor *values;   /* by ValueId */
+  RefState *states;    /* by state index, shared by the graphs of a module */
   Diag *diag;
 };
 

@@ -23,20 +23,20 @@
 
 /* What a kernel gets of one block of 32: everything a two-plane or one-plane integer dot needs. */
 typedef struct QuantInts {
-  KVal code[8];   /* v16i32: byte b of lane r is the unsigned code of row r at k = 4j + b */
-  int bits;       /* bits of a code that may be set, for dot4 */
-  int zero;       /* subtracted from every code (0 when `min` is there) */
-  int parts;      /* equal parts of the block with a scale each: 1, or 2 (k 0..15 and 16..31) */
-  KVal scale[2];  /* v16f32 */
-  KVal min[2];    /* v16f32, or 0 when the format has none */
+  KVal code[8];  /* v16i32: byte b of lane r is the unsigned code of row r at k = 4j + b */
+  int bits;      /* bits of a code that may be set, for dot4 */
+  int zero;      /* subtracted from every code (0 when `min` is there) */
+  int parts;     /* equal parts of the block with a scale each: 1, or 2 (k 0..15 and 16..31) */
+  KVal scale[2]; /* v16f32 */
+  KVal min[2];   /* v16f32, or 0 when the format has none */
 } QuantInts;
 
 typedef struct QuantDef {
   const char *name;
   int ggml_type;
-  uint32_t block, block_bytes;    /* as stored in files */
-  uint32_t packed_block;          /* elements along K of one packed block: 1, 32 or 256 */
-  uint32_t packed_bytes;          /* bytes of one packed block of 16 rows */
+  uint32_t block, block_bytes; /* as stored in files */
+  uint32_t packed_block;       /* elements along K of one packed block: 1, 32 or 256 */
+  uint32_t packed_bytes;       /* bytes of one packed block of 16 rows */
   /* n elements, a multiple of `block`; x may be unaligned bytes of a mapped file. */
   void (*decode)(const void *blocks, float *x, size_t n);
   void (*encode)(const float *x, void *blocks, size_t n); /* NULL: can't be written yet */

@@ -11,12 +11,12 @@
 #include <stdio.h>
 
 typedef struct PipelineOptions {
-  const char *dump;        /* print the module after this pass ("all": after each); NULL = none */
-  const char *stop_after;  /* the last pass to run; NULL = all */
-  const char *start_from;  /* the first pass to run; NULL = all */
-  bool verify_each;        /* the verifier after every pass, not only after the last */
-  bool time;               /* a line a pass to `report` */
-  FILE *report;            /* for dumps and times */
+  const char *dump;       /* print the module after this pass ("all": after each); NULL = none */
+  const char *stop_after; /* the last pass to run; NULL = all */
+  const char *start_from; /* the first pass to run; NULL = all */
+  bool verify_each;       /* the verifier after every pass, not only after the last */
+  bool time;              /* a line a pass to `report` */
+  FILE *report;           /* for dumps and times */
 } PipelineOptions;
 
 /* Runs the passes over the module and verifies what comes out. An unknown pass name is an error. */

@@ -3,9 +3,9 @@
  *
  * A format says how its file block is read and written (`Super` is the block with every field
  * spelt out), of which planes its codes are packed, and how a kernel reads its scales; decoding,
- * packing and unpacking are shared. Packed block of 16 rows: the scales (format's own order), 16 f16
- * d, 16 f16 dmin where there are minima; then the planes of block 0, of block 1, .. That is the order
- * of reading, which prefetching likes. It takes as many bytes as the file's blocks.
+ * packing and unpacking are shared. Packed block of 16 rows: the scales (format's own order), 16
+ * f16 d, 16 f16 dmin where there are minima; then the planes of block 0, of block 1, .. That is the
+ * order of reading, which prefetching likes. It takes as many bytes as the file's blocks.
  */
 #ifndef INGOT_IR_QUANT_SUPER_H
 #define INGOT_IR_QUANT_SUPER_H

@@ -84,14 +84,14 @@ typedef enum ChatCompare { CC_eq, CC_ne, CC_lt, CC_le, CC_gt, CC_ge, CC_in, CC_n
 
 /* Filters and tests: one row each; the row names the function in runtime/text/chat_filters.c or
  * chat_tests.c. An alias is a row of CHAT_FILTER_ALIASES. */
+/* clang-format off */
 #define CHAT_FILTERS(F)                                                                            \
-  F(abs)                                                                                           \
-  F(attr)                                                                                          \
-  F(batch) F(capitalize) F(center) F(default) F(dictsort) F(escape) F(first) F(float) F(format)    \
-      F(groupby) F(indent) F(int) F(items) F(join) F(last) F(length) F(list) F(lower) F(map)       \
-          F(max) F(min) F(reject) F(rejectattr) F(replace) F(reverse) F(round) F(safe) F(select)   \
-              F(selectattr) F(slice) F(sort) F(string) F(sum) F(title) F(tojson) F(trim)           \
-                  F(truncate) F(unique) F(upper) F(wordcount)
+  F(abs) F(attr) F(batch) F(capitalize) F(center) F(default) F(dictsort) F(escape) F(first)        \
+  F(float) F(format) F(groupby) F(indent) F(int) F(items) F(join) F(last) F(length) F(list)        \
+  F(lower) F(map) F(max) F(min) F(reject) F(rejectattr) F(replace) F(reverse) F(round) F(safe)     \
+  F(select) F(selectattr) F(slice) F(sort) F(string) F(sum) F(title) F(tojson) F(trim)             \
+  F(truncate) F(unique) F(upper) F(wordcount)
+/* clang-format on */
 #define CHAT_FILTER_ALIASES(A) A(count, length) A(d, default) A(e, escape)
 /* Jinja's other filters: known, but not compiled. */
 #define CHAT_FILTERS_REFUSED(F)                                                                    \
@@ -107,9 +107,13 @@ typedef enum ChatFilter {
 #define CHAT_TESTS(T)                                                                              \
   T(boolean)                                                                                       \
   T(callable)                                                                                      \
-  T(defined) T(divisibleby) T(eq) T(even) T(false) T(float) T(ge) T(gt) T(in) T(integer)           \
-      T(iterable) T(le) T(lower) T(lt) T(mapping) T(ne) T(none) T(number) T(odd) T(sameas)         \
-          T(sequence) T(string) T(true) T(undefined) T(upper)
+  T(defined)                                                                                       \
+  T(divisibleby)                                                                                   \
+  T(eq)                                                                                            \
+  T(even)                                                                                          \
+  T(false)                                                                                         \
+  T(float) T(ge) T(gt) T(in) T(integer) T(iterable) T(le) T(lower) T(lt) T(mapping) T(ne) T(none)  \
+      T(number) T(odd) T(sameas) T(sequence) T(string) T(true) T(undefined) T(upper)
 #define CHAT_TEST_ALIASES(A) A(equalto, eq) A(greaterthan, gt) A(lessthan, lt)
 #define CHAT_TESTS_REFUSED(T) T(escaped) T(filter) T(test)
 typedef enum ChatTest {

@@ -227,10 +227,9 @@ static void test_lookup(void **state) {
     codes[i] = (uint8_t)(i * 7 & 15);
     table[i] = (uint8_t)(i * 37 + 200);
   }
-  const char *text =
-      KERNEL("%c: ptr<i8>, %t: ptr<i8>, %y: ptr<i8>",
-             "par %i in 0..1 {\n%p = load v16i32 %c[0]\n%q = load v16i32 %t[0]\n"
-             "%d = lookup %p, %q\nstore %d, %y[0]\n}\n");
+  const char *text = KERNEL("%c: ptr<i8>, %t: ptr<i8>, %y: ptr<i8>",
+                            "par %i in 0..1 {\n%p = load v16i32 %c[0]\n%q = load v16i32 %t[0]\n"
+                            "%d = lookup %p, %q\nstore %d, %y[0]\n}\n");
   const KBuffer buffers[] = {{codes, 64}, {table, 64}, {y, 64}};
   run_ok(text, buffers, NULL);
   for (int i = 0; i < 64; i++) assert_int_equal(y[i], table[i / 16 * 16 + codes[i]]);
@@ -421,16 +420,11 @@ static void test_part_of_par(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_operations),
-      cmocka_unit_test(test_reductions),
-      cmocka_unit_test(test_dot4),
-      cmocka_unit_test(test_lookup),
-      cmocka_unit_test(test_lanes),
-      cmocka_unit_test(test_bounds),
-      cmocka_unit_test(test_masks),
-      cmocka_unit_test(test_types_in_memory),
-      cmocka_unit_test(test_locals),
-      cmocka_unit_test(test_loops),
+      cmocka_unit_test(test_operations),  cmocka_unit_test(test_reductions),
+      cmocka_unit_test(test_dot4),        cmocka_unit_test(test_lookup),
+      cmocka_unit_test(test_lanes),       cmocka_unit_test(test_bounds),
+      cmocka_unit_test(test_masks),       cmocka_unit_test(test_types_in_memory),
+      cmocka_unit_test(test_locals),      cmocka_unit_test(test_loops),
       cmocka_unit_test(test_part_of_par),
 
   };
