@@ -91,36 +91,30 @@ typedef enum ChatCompare { CC_eq, CC_ne, CC_lt, CC_le, CC_gt, CC_ge, CC_in, CC_n
   F(lower) F(map) F(max) F(min) F(reject) F(rejectattr) F(replace) F(reverse) F(round) F(safe)     \
   F(select) F(selectattr) F(slice) F(sort) F(string) F(sum) F(title) F(tojson) F(trim)             \
   F(truncate) F(unique) F(upper) F(wordcount)
-/* clang-format on */
 #define CHAT_FILTER_ALIASES(A) A(count, length) A(d, default) A(e, escape)
 /* Jinja's other filters: known, but not compiled. */
 #define CHAT_FILTERS_REFUSED(F)                                                                    \
-  F(filesizeformat)                                                                                \
-  F(forceescape) F(pprint) F(random) F(striptags) F(urlencode) F(urlize) F(wordwrap) F(xmlattr)
+  F(filesizeformat) F(forceescape) F(pprint) F(random) F(striptags) F(urlencode) F(urlize)         \
+  F(wordwrap) F(xmlattr)
 typedef enum ChatFilter {
 #define F(name) CF_##name,
   CHAT_FILTERS(F)
 #undef F
-      CF_COUNT
+  CF_COUNT
 } ChatFilter;
 
 #define CHAT_TESTS(T)                                                                              \
-  T(boolean)                                                                                       \
-  T(callable)                                                                                      \
-  T(defined)                                                                                       \
-  T(divisibleby)                                                                                   \
-  T(eq)                                                                                            \
-  T(even)                                                                                          \
-  T(false)                                                                                         \
-  T(float) T(ge) T(gt) T(in) T(integer) T(iterable) T(le) T(lower) T(lt) T(mapping) T(ne) T(none)  \
-      T(number) T(odd) T(sameas) T(sequence) T(string) T(true) T(undefined) T(upper)
+  T(boolean) T(callable) T(defined) T(divisibleby) T(eq) T(even) T(false) T(float) T(ge) T(gt)     \
+  T(in) T(integer) T(iterable) T(le) T(lower) T(lt) T(mapping) T(ne) T(none) T(number) T(odd)      \
+  T(sameas) T(sequence) T(string) T(true) T(undefined) T(upper)
 #define CHAT_TEST_ALIASES(A) A(equalto, eq) A(greaterthan, gt) A(lessthan, lt)
 #define CHAT_TESTS_REFUSED(T) T(escaped) T(filter) T(test)
 typedef enum ChatTest {
 #define T(name) CT_##name,
   CHAT_TESTS(T)
 #undef T
-      CT_COUNT
+  CT_COUNT
 } ChatTest;
+/* clang-format on */
 
 #endif
