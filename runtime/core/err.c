@@ -4,6 +4,12 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+/* Names come from hostile files: keep a message on its line and the terminal as it is. */
+static void clean(char *s) {
+  for (; *s; s++)
+    if ((unsigned char)*s < ' ' || *s == 0x7f) *s = '?';
+}
+
 int err_set(Err *e, const char *where, const char *fmt, ...) {
   if (e->what[0]) return 1;
   snprintf(e->where, sizeof e->where, "%s", where ? where : "");
@@ -11,6 +17,8 @@ int err_set(Err *e, const char *where, const char *fmt, ...) {
   va_start(ap, fmt);
   vsnprintf(e->what, sizeof e->what, fmt, ap);
   va_end(ap);
+  clean(e->where);
+  clean(e->what);
   return 1;
 }
 

@@ -23,6 +23,7 @@ static void on_interrupt(int sig) {
 void io_setup(void) {
   struct sigaction ignore = {.sa_handler = SIG_IGN}, stop = {.sa_handler = on_interrupt}, old;
   sigaction(SIGPIPE, &ignore, NULL);
+  sigaction(SIGXFSZ, &ignore, NULL); /* a file-size limit is a failed write */
   /* a shell starts background jobs with SIGINT ignored, and that must stay */
   for (size_t i = 0; i < sizeof ends / sizeof ends[0]; i++)
     if (sigaction(ends[i], NULL, &old) == 0 && old.sa_handler != SIG_IGN)

@@ -4,6 +4,7 @@
 
 static int run(const Task *t, void *options, Err *e) {
   (void)options;
+  if (t->args.argc) return err_set(e, "card", "takes no argument '%s'", t->args.argv[0]), 2;
   const IngotBlob *card = &t->m->card;
   if (!card->size) return err_set(e, "card", "this program carries none");
   const char *text = card->data;

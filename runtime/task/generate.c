@@ -14,7 +14,8 @@
 static const ArgSpec specs[] = {
     {"--tokens", 'n', ARG_INT, AT(n), 0, 1e9, "N",
      "most tokens to generate (default: until the model ends)"},
-    {"--temp", 0, ARG_DOUBLE, AT(temperature), 0, 1000, "T", "temperature; 0: most probable token"},
+    {"--temp", 0, ARG_DOUBLE, AT(temperature), 0, 1000, "T",
+     "temperature; 0: most probable token (default of this and the next 4: the model's)"},
     {"--top-k", 0, ARG_INT, AT(top_k), 0, 1e9, "K", "only the K most probable tokens; 0: off"},
     {"--top-p", 0, ARG_DOUBLE, AT(top_p), 0, 1, "P",
      "only the most probable that make up P; 1: off"},
@@ -22,7 +23,8 @@ static const ArgSpec specs[] = {
      "only those at least P times the best; 0: off"},
     {"--repeat-penalty", 0, ARG_DOUBLE, AT(repeat_penalty), 0.01, 100, "R",
      "push down tokens that were there; 1: off"},
-    {"--seed", 0, ARG_INT, AT(seed), 0, 9e15, "N", "seed of the random numbers"},
+    {"--seed", 0, ARG_INT, AT(seed), 0, 9e15, "N",
+     "seed of the random numbers (default: another each time)"},
     {"--system", 0, ARG_TEXT, AT(system), 0, 0, "TEXT", "system message"},
     {"--stop", 0, ARG_LIST, AT(stop), 0, 0, "TEXT", "end the answer before this text (repeatable)"},
     {"--ids", 0, ARG_TEXT, AT(ids), 0, 0, "1,2,3", "the prompt as token ids, taken as they are"},
@@ -68,7 +70,7 @@ static int make_prompt(Talker *k, const Out *text, TokIds *ids, Err *e) {
   if (o->ids) return parse_ids(o->ids, ids, e);
   if (o->raw || !k->task->m->chat.size)
     return talker_encode(k, text->data ? text->data : "", text->size, ids, e);
-  if (!text->size) return err_set(e, "prompt", "is empty");
+  if (!text->size) return err_set(e, "prompt", "is empty (expected an argument or standard input)");
   Message m[2];
   size_t n = 0;
   if (o->system) m[n++] = (Message){"system", o->system};

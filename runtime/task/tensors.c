@@ -71,7 +71,7 @@ static int run_batch(Session *s, const Options *o, const Batch *b, Err *e) {
   Sink k = {.exec = session_exec(s), .entry = exec_entry(session_exec(s), o->entry)};
   StTensor out;
   if (describe_output(b, &k, &out, e) || st_create(o->out, &out, 1, &k.writer, e)) return 1;
-  for (int64_t r = 0; r < b->rows; r++) {
+  for (int64_t r = 0; b->length && r < b->rows; r++) { /* empty rows may be countless */
     int64_t at = r * b->length;
     SessionRow row = {.ids = b->ids + at,
                       .positions = b->positions ? b->positions + at : NULL,

@@ -71,6 +71,7 @@ static void calls_answer_as_documented(void **unused) {
       {"--version", 0, "toy (hand-made) ingot", ""},
       {"bench --help", 0, "--depth", ""},
       {"card", 0, "{\"made\": \"by hand\"}", ""},
+      {"card word", 2, "", "takes no argument 'word'"},
       {"generate --ids 1,2,3 -n 5 --json", 0, "{\"ids\": [30, 30, 13, 1, 13], \"text\": \"\"", ""},
       {"--ids '1 2 3' --json -n 5 -t 1", 0, "[30, 30, 13, 1, 13]", ""},
       {"--ids 1,2,3 -n 0 --json", 0, "{\"ids\": [], ", ""},
@@ -201,6 +202,9 @@ static void wrong_tensors_are_refused(void **unused) {
   put_input(1, 4, "position_ids", -1);
   run(words, &r);
   assert_non_null(strstr(r.err, "position_ids: -1 is out of range"));
+  put_input(1, 4, "\033[31m\nred", 0);
+  run(words, &r);
+  assert_non_null(strstr(r.err, "?[31m?red is not an input"));
   put_input(1, 60, NULL, 0);
   run(words, &r);
   assert_non_null(strstr(r.err, "60 tokens do not fit (the context holds 48"));
@@ -215,6 +219,16 @@ static void wrong_tensors_are_refused(void **unused) {
   run(words, &r);
   assert_int_equal(r.status, 2);
   assert_non_null(strstr(r.err, "'decoder' is not an entry"));
+}
+
+/* 2^40 rows of no tokens are a small file, and must be little work. */
+static void rows_without_tokens_take_no_time(void **unused) {
+  (void)unused;
+  put_input((int64_t)1 << 40, 0, NULL, 0);
+  StFile *f = run_tensors("", "out.safetensors");
+  assert_int_equal(st_at(f, 0)->elements, 0);
+  st_close(f);
+  unlink("out.safetensors");
 }
 
 static void full_device_is_an_error(void **unused) {
@@ -271,6 +285,7 @@ int main(void) {
       cmocka_unit_test(entries_and_threads_give_the_same_bits),
       cmocka_unit_test(mask_and_positions_matter),
       cmocka_unit_test(wrong_tensors_are_refused),
+      cmocka_unit_test(rows_without_tokens_take_no_time),
       cmocka_unit_test(full_device_is_an_error),
       cmocka_unit_test(interrupt_leaves_nothing_behind),
       cmocka_unit_test(closed_pipe_ends_cleanly),
