@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { LARGEST_TEXT = 64 << 20, MOST_SYMBOLS = 16 };
+enum { LARGEST_TEXT = 64 << 20, MOST_SYMBOLS = 16, LARGEST_BUFFER = 1 << 28 };
 
 typedef struct EvalOptions {
   const char *in, *out, *entry, *set;
@@ -106,25 +106,40 @@ static Status eval_graph(Eval *e, Module *m) {
 
 /* ---- kernels ---- */
 
-static KBuffer buffer_of(Eval *e, const Kernel *k, KVal v) {
+static bool is_real(KScalar s) {
+  return s == K_f32 || s == K_f16 || s == K_bf16;
+}
+
+/* One element of an input in the format of the kernel's buffer. */
+static void put_element(const RefTensor *t, int64_t i, KScalar s, uint8_t *p) {
+  if (!is_real(s)) {
+    memcpy(p, &t->i[i], kscalar_size(s)); /* little-endian: the low bytes */
+    return;
+  }
+  float x = t->f[i];
+  uint16_t half = s == K_bf16 ? f32_to_bf16(x) : f32_to_f16(x);
+  if (s == K_f32)
+    memcpy(p, &x, 4);
+  else
+    memcpy(p, &half, 2);
+}
+
+static Status buffer_of(Eval *e, const Kernel *k, KVal v, KBuffer *out) {
   const KValue *value = &k->values[v];
-  size_t size = kscalar_size((KScalar)value->type.scalar);
+  KScalar scalar = (KScalar)value->type.scalar;
+  size_t size = kscalar_size(scalar);
   const RefTensor *t = tensors_find(&e->in, value->name);
   int64_t n = t ? t->elements : symbol_value(e, arena_printf(e->a, "%s.n", value->name), 0);
-  KBuffer b = {arena_alloc(e->a, (size_t)n * size + 1), (uint64_t)n * size};
-  for (int64_t i = 0; t && i < n; i++) {
-    uint8_t *p = (uint8_t *)b.data + (size_t)i * size;
-    int64_t whole = t->i ? t->i[i] : 0;
-    uint16_t half =
-        t->f ? value->type.scalar == K_bf16 ? f32_to_bf16(t->f[i]) : f32_to_f16(t->f[i]) : 0;
-    if (!t->f)
-      memcpy(p, &whole, size);
-    else if (size == 2)
-      memcpy(p, &half, 2);
-    else
-      memcpy(p, &t->f[i], 4);
-  }
-  return b;
+  if (n < 0 || n > LARGEST_BUFFER)
+    return diag_error(e->d, "--set", "%s.n is %lld (expected 0 to %d)", value->name, (long long)n,
+                      LARGEST_BUFFER);
+  if (t && !t->f == is_real(scalar))
+    return diag_error(e->d, e->o->in, "%s holds %s, the kernel's buffer %s", value->name,
+                      t->f ? "floats" : "integers", t->f ? "integers" : "floats");
+  *out = (KBuffer){arena_alloc(e->a, (size_t)n * size + 1), (uint64_t)n * size};
+  for (int64_t i = 0; t && i < n; i++)
+    put_element(t, i, scalar, (uint8_t *)out->data + (size_t)i * size);
+  return OK;
 }
 
 static RefTensor tensor_of(Eval *e, const Kernel *k, KVal v, const KBuffer *b) {
@@ -132,7 +147,7 @@ static RefTensor tensor_of(Eval *e, const Kernel *k, KVal v, const KBuffer *b) {
   KScalar s = (KScalar)value->type.scalar;
   size_t size = kscalar_size(s);
   RefTensor t = {.name = value->name, .rank = 1, .elements = (int64_t)(b->size / size)};
-  bool real = s == K_f32 || s == K_f16 || s == K_bf16;
+  bool real = is_real(s);
   t.dim[0] = t.elements;
   if (real)
     t.f = ARENA_ARRAY(e->a, float, (size_t)t.elements + 1);
@@ -160,7 +175,7 @@ static Status eval_kernel(Eval *e, Kernel *const *kernels, uint32_t n) {
   if (!k) return diag_error(e->d, e->path, "has no kernel '%s'", e->o->entry ? e->o->entry : "");
   KBuffer *buffers = ARENA_ARRAY(e->a, KBuffer, k->nbuffers + 1);
   int64_t *scalars = ARENA_ARRAY(e->a, int64_t, k->nscalars + 1);
-  for (uint32_t i = 0; i < k->nbuffers; i++) buffers[i] = buffer_of(e, k, k->buffers[i]);
+  for (uint32_t i = 0; i < k->nbuffers; i++) TRY(buffer_of(e, k, k->buffers[i], &buffers[i]));
   for (uint32_t i = 0; i < k->nscalars; i++)
     scalars[i] = symbol_value(e, k->values[k->scalars[i]].name, 0);
   TRY(kernel_eval(k, buffers, scalars, 0, -1, e->d));
