@@ -128,6 +128,8 @@ void file_release(const void *data, uint64_t size);
 /* Reads a whole small file (<= max bytes) into arena memory, NUL-terminated. */
 Status file_read(Arena *a, Diag *d, const char *path, uint64_t max, char **out, size_t *out_size);
 bool file_exists(const char *path);
+/* The last part of a path, without a slash at its end; of "." and ".." the folder's own name. */
+char *path_name(Arena *a, const char *path);
 /* Writes `size` bytes to `path` (NULL or "-": stdout) by a temporary beside it that is renamed when
  * whole; on failure nothing is left behind. `mode`: permissions, as 0644. */
 Status file_write(Diag *d, const char *path, const void *data, size_t size, unsigned mode);

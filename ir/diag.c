@@ -28,7 +28,7 @@ static void add_message(Diag *d, const char *kind, const char *where, const char
   for (char *c = line; *c; c++) { /* names come from hostile files: keep a message on its line */
     if ((unsigned char)*c < ' ' || *c == 0x7f) *c = '?';
   }
-  buf_printf(&d->text, "ingot: %s: %.512s: %s\n", kind, where, line);
+  buf_printf(&d->text, "ingot: %s: %.512s: %s\n", kind, *where ? where : "''", line);
 }
 
 Status diag_error(Diag *d, const char *where, const char *fmt, ...) {

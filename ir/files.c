@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -96,6 +97,19 @@ Status file_read(Arena *a, Diag *d, const char *path, uint64_t max, char **out, 
 
 bool file_exists(const char *path) {
   return access(path, F_OK) == 0;
+}
+
+char *path_name(Arena *a, const char *path) {
+  size_t n = strlen(path);
+  while (n > 1 && path[n - 1] == '/') n--;
+  size_t start = n;
+  while (start && path[start - 1] != '/') start--;
+  char *name = arena_strndup(a, path + start, n - start);
+  if (strcmp(name, ".") != 0 && strcmp(name, "..") != 0) return name;
+  char *whole = realpath(path, NULL);
+  if (whole) name = arena_strdup(a, strrchr(whole, '/') + 1);
+  free(whole);
+  return name;
 }
 
 static bool write_all(FILE *f, const void *data, size_t size) {

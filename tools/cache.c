@@ -42,7 +42,7 @@ static Status make_key(const CompileOptions *o, Diag *d, Key *k) {
     key_add(k, m->card.files[i].sha256 ? m->card.files[i].sha256 : "");
   }
   model_close(m);
-  const char *texts[] = {o->task, o->quant, o->act, o->kv, o->cpu, o->backend, o->tile};
+  const char *texts[] = {o->task, o->quant, o->act, o->kv, o->cpu, o->tile, o->start_from};
   for (size_t i = 0; i < COUNT(texts); i++) key_add(k, texts[i] ? texts[i] : "");
   key_add_number(k, (uint64_t)o->context);
   key_add_number(k, (uint64_t)o->chunk);
@@ -78,7 +78,7 @@ static Status cached_program(Arena *a, CompileOptions *o, Diag *d) {
   TRY(make_key(o, d, &k));
   o->out = arena_printf(a, "%s/%016llx%016llx", folder, (unsigned long long)k.half[0],
                         (unsigned long long)k.half[1]);
-  if (access(o->out, X_OK) == 0) return OK;
+  if (!o->verify && access(o->out, X_OK) == 0) return OK;
   CompileReport report;
   return compile_model(o, d, &report);
 }
@@ -90,15 +90,16 @@ static Status find_program(const CacheCommand *c, Arena *a, CompileOptions *o, D
   bool ours = card != NULL;
   json_decref(card);
   if (!elf) return cached_program(a, o, d);
-  o->out = o->model;
+  o->out = strchr(o->model, '/') ? o->model : arena_printf(a, "./%s", o->model);
   return ours ? OK : diag_error(d, o->model, "is a program, but ingot did not make it");
 }
 
-/* Replaces this process by the program. */
-static Status become(const CacheCommand *c, const CompileOptions *o, const Args *args, Diag *d) {
+/* Replaces this process by the program, which names itself in messages by the model's name. */
+static Status become(const CacheCommand *c, Arena *a, const CompileOptions *o, const Args *args,
+                     Diag *d) {
   char **words = mem_alloc((args->n + 3) * sizeof *words);
   uint32_t n = 0, from = args->n > 1 && strcmp(args->arg[1], "--") == 0 ? 2 : 1;
-  words[n++] = (char *)(uintptr_t)o->out;
+  words[n++] = (char *)(uintptr_t)model_base_name(a, o->model);
   if (c->call) words[n++] = (char *)(uintptr_t)c->call;
   if (c->call && o->json) words[n++] = (char *)(uintptr_t)"--json";
   for (uint32_t i = from; i < args->n; i++) words[n++] = (char *)(uintptr_t)args->arg[i];
@@ -122,13 +123,14 @@ int cache_command(const CacheCommand *c, int argc, char **argv) {
   command.rest_is_args = true;
   o.cpu = "native";
   int status = options_parse(&command, argc, argv, &o, &args);
-  if (status < 0 && (o.out || strcmp(o.emit, "exe") != 0))
-    status = usage_error(command.name, "--out and --emit are for 'ingot compile'");
+  if (status < 0 && (o.out || o.stop_after || strcmp(o.emit, "exe") || strcmp(o.backend, "cpu")))
+    status = usage_error(command.name,
+                         "--out, --emit, --backend and --stop-after are for 'ingot compile'");
   if (status < 0) {
     Arena *a = arena_new();
     Diag *d = diag_new();
     o.model = args.arg[0];
-    if (find_program(c, a, &o, d) == OK) become(c, &o, &args, d);
+    if (find_program(c, a, &o, d) == OK) become(c, a, &o, &args, d);
     fputs(diag_text(d), stderr);
     status = EXIT_FAILED;
     diag_free(d);

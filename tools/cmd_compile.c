@@ -17,14 +17,9 @@ static const Command command = {
     .max_args = 1,
 };
 
-/* The last part of the path without its extension: the program's name when -o is not given. */
+/* The output's name when -o is not given. */
 static const char *default_out(Arena *a, const char *model, const char *emit) {
-  size_t n = strlen(model);
-  while (n > 1 && model[n - 1] == '/') n--;
-  size_t start = n;
-  while (start && model[start - 1] != '/') start--;
-  char *name = arena_strndup(a, model + start, n - start), *dot = strrchr(name, '.');
-  if (dot && dot != name && (!strcmp(dot, ".gguf") || !strcmp(dot, ".safetensors"))) *dot = 0;
+  const char *name = model_base_name(a, model);
   if (strcmp(emit, "exe") == 0) return arena_printf(a, "%s.ingot", name);
   if (strcmp(emit, "lib") == 0) return arena_printf(a, "lib%s.a", name);
   if (strcmp(emit, "obj") == 0) return arena_printf(a, "%s.o", name);
@@ -59,6 +54,15 @@ static void print_json(const CompileOptions *o, const CompileReport *r) {
   json_decref(report);
 }
 
+/* The report must be all that stands on standard output. */
+static Status check_json(const CompileOptions *o, Diag *d) {
+  bool text = strcmp(o->emit, "graph") == 0 || strcmp(o->emit, "kernel") == 0;
+  bool to_stdout = text && (!o->out || strcmp(o->out, "-") == 0);
+  if (!o->json || (!to_stdout && !o->stop_after)) return OK;
+  return diag_error(d, "--json", "the IR goes to standard output too; %s",
+                    o->stop_after ? "leave out --stop-after" : "write it to a file by -o");
+}
+
 int cmd_compile(int argc, char **argv) {
   CompileOptions o = compile_defaults();
   CompileReport report;
@@ -74,7 +78,8 @@ int cmd_compile(int argc, char **argv) {
   Diag *d = diag_new();
   o.model = args.arg[0];
   if (!o.out) o.out = default_out(a, o.model, o.emit);
-  Status s = compile_model(&o, d, &report);
+  Status s = check_json(&o, d);
+  if (s == OK) s = compile_model(&o, d, &report);
   fputs(diag_text(d), stderr);
   if (s == OK && o.json)
     print_json(&o, &report);

@@ -125,6 +125,16 @@ static void print_object(const char *key, json_t *object) {
   printf("\n");
 }
 
+/* A list of names; other lists are for --json. */
+static void print_names(const char *key, json_t *list) {
+  size_t i;
+  json_t *v;
+  if (!json_is_string(json_array_get(list, 0))) return;
+  printf("%-14s", key);
+  json_array_foreach(list, i, v) printf(" %s", json_string_value(v));
+  printf("\n");
+}
+
 static void print_tensors(json_t *list) {
   size_t i;
   json_t *t;
@@ -147,6 +157,8 @@ static void print_facts(json_t *facts, const InspectOptions *o) {
       print_object(key, v);
     else if (strcmp(key, "tensors") == 0)
       printf("%-14s %zu\n", key, json_array_size(v));
+    else if (json_is_array(v))
+      print_names(key, v);
     else
       print_value(key, v);
   }
@@ -171,7 +183,6 @@ int cmd_inspect(int argc, char **argv) {
   Args args;
   int status = options_parse(&command, argc, argv, &o, &args);
   if (status < 0) {
-    Arena *a = arena_new();
     Diag *d = diag_new();
     json_t *facts = NULL;
     status = collect(args.arg[0], d, &facts) == OK ? EXIT_DONE : EXIT_FAILED;
@@ -184,7 +195,6 @@ int cmd_inspect(int argc, char **argv) {
     }
     json_decref(facts);
     diag_free(d);
-    arena_free(a);
   }
   args_free(&args);
   return status;

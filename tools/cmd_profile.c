@@ -6,7 +6,7 @@
 
 static const CacheCommand profile = {
     .command = {.name = "profile",
-                .usage = "PROGRAM|MODEL [options] [-- -p N -n N -t N --each --json]",
+                .usage = "[options] PROGRAM|MODEL [-p N] [-n N] [-t N] [--each] [--json]",
                 .help = "Shows where the time of prefill and decode goes, kernel by kernel: of a "
                         "program that ingot made,\n"
                         "or of MODEL, compiled into the cache as 'ingot run' does. Options before "

@@ -4,12 +4,14 @@
 
 static const CacheCommand run = {
     .command = {.name = "run",
-                .usage = "MODEL [options] [-- ARGS]",
+                .usage = "[options] MODEL [ARGS]",
                 .help = "Compiles MODEL into the cache ($XDG_CACHE_HOME/ingot or ~/.cache/ingot) "
                         "unless it is there\n"
                         "already, then runs the program with ARGS. Options before MODEL are the "
-                        "compiler's; whatever\n"
-                        "stands behind MODEL goes to the program."},
+                        "compiler's (not\n"
+                        "--out, --emit, --backend, --stop-after; --cpu is native by default); what "
+                        "stands behind\n"
+                        "MODEL goes to the program."},
 };
 
 int cmd_run(int argc, char **argv) {

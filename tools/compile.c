@@ -22,7 +22,7 @@ static const char *const backend_names[] = {"cpu", "null", NULL};
 #define FIELD(name) offsetof(CompileOptions, name)
 const Option compile_options[] = {
     {"out", 'o', OPTION_STRING, FIELD(out), "OUT",
-     "the program to write (default: the model's name)", NULL},
+     "the file to write (default for a program: the model's name + .ingot)", NULL},
     {"task", 0, OPTION_CHOICE, FIELD(task), NULL,
      "what the program does (default: what the model is for)", task_names},
     {"quant", 0, OPTION_CHOICE, FIELD(quant), NULL,
@@ -34,12 +34,13 @@ const Option compile_options[] = {
     {"cpu", 0, OPTION_STRING, FIELD(cpu), "LEVELS",
      "native, all, or a comma-separated list of ISA levels (default: all)", NULL},
     {"context", 0, OPTION_INT, FIELD(context), "N",
-     "positions of the KV cache (default: the model's limit)", NULL},
+     "positions of the KV cache (default: what the model was trained for)", NULL},
     {"chunk", 0, OPTION_INT, FIELD(chunk), "N", "tokens of one prefill step (default: 512)", NULL},
-    {"backend", 0, OPTION_CHOICE, FIELD(backend), NULL, "(default: cpu)", backend_names},
+    {"backend", 0, OPTION_CHOICE, FIELD(backend), NULL,
+     "cpu makes machine code, null prints the kernels (default: cpu)", backend_names},
     {"emit", 0, OPTION_CHOICE, FIELD(emit), NULL, "what to write (default: exe)", emit_names},
     {"verify", 0, OPTION_OPTIONAL, FIELD(verify), "BOUND",
-     "run the program against the reference evaluator; fail above BOUND (default: 0.01)", NULL},
+     "run the program against the reference evaluator; fail above BOUND (0.01)", NULL},
     {"dump", 0, OPTION_STRING, FIELD(dump), "PASS",
      "print the graph after a pass ('all': after each)", NULL},
     {"stop-after", 0, OPTION_STRING, FIELD(stop_after), "PASS",
@@ -54,7 +55,8 @@ const Option compile_options[] = {
      NULL},
     {"json", 0, OPTION_FLAG, FIELD(json), NULL, "report as JSON on stdout", NULL},
     {"quiet", 'q', OPTION_FLAG, FIELD(quiet), NULL, "no progress, no report", NULL},
-    {"verbose", 'v', OPTION_FLAG, FIELD(verbose), NULL, "say more", NULL},
+    {"verbose", 'v', OPTION_FLAG, FIELD(verbose), NULL, "both --time-passes and --explain-fusion",
+     NULL},
     {"tile", 0, OPTION_STRING, FIELD(tile), "SIZES", NULL, NULL},
     {"fail-alloc", 0, OPTION_INT, FIELD(fail_alloc), "N", NULL, NULL},
     {"fail-read", 0, OPTION_INT, FIELD(fail_read), "N", NULL, NULL},
@@ -64,6 +66,12 @@ const size_t compile_options_count = COUNT(compile_options);
 CompileOptions compile_defaults(void) {
   return (CompileOptions){
       .act = "i16", .cpu = "all", .backend = "cpu", .emit = "exe", .chunk = 512};
+}
+
+const char *model_base_name(Arena *a, const char *path) {
+  char *name = path_name(a, path), *dot = strrchr(name, '.');
+  if (dot && dot != name && (!strcmp(dot, ".gguf") || !strcmp(dot, ".safetensors"))) *dot = 0;
+  return *name ? name : "model";
 }
 
 /* What one compile holds; released together. */
@@ -121,7 +129,7 @@ static Status choose_levels(Job *j) {
     const CpuTarget *t = strcmp(name, "native") == 0 ? cpu_target_native() : cpu_target(name);
     if (!t) {
       Buf known = {0};
-      for (size_t i = 0; i < n; i++) buf_printf(&known, "%s, ", all[i].name);
+      for (size_t i = 0; i < n; i++) buf_printf(&known, "%s%s", i ? ", " : "", all[i].name);
       Status s = diag_error(j->d, "--cpu", "'%s' is not known (expected native, all, or of %s)",
                             name, known.data);
       buf_free(&known);
@@ -152,13 +160,14 @@ static Status build_graphs(Job *j) {
 
 static Status run_passes(Job *j, bool *stopped) {
   const CompileOptions *o = j->o;
-  PassCtx c = {
-      .diag = j->d, .options = pass_options(j), .explain = o->explain ? &j->explain : NULL};
+  PassCtx c = {.diag = j->d,
+               .options = pass_options(j),
+               .explain = o->explain || o->verbose ? &j->explain : NULL};
   PipelineOptions p = {.dump = o->dump,
                        .stop_after = o->stop_after,
                        .start_from = o->start_from,
                        .verify_each = o->verify_each,
-                       .time = o->time_passes,
+                       .time = o->time_passes || o->verbose,
                        .report = stderr};
   Status s = pipeline_run(j->module, &c, &p);
   if (j->explain.data) fputs(j->explain.data, stderr);
@@ -310,7 +319,7 @@ static Status emit(Job *j, EmitResult *size) {
                    .out = o->out,
                    .progress = emit_progress,
                    .user = j,
-                   .time_passes = o->time_passes};
+                   .time_passes = o->time_passes || o->verbose};
   const char *backend = r.kind == EMIT_KERNEL ? "null" : o->backend; /* it prints kernels */
   return backend_find(backend)->emit(&r, j->d, size);
 }
@@ -323,25 +332,35 @@ static Status emit_graph(Job *j) {
   return s;
 }
 
-static Status verify(Job *j, CompileReport *report) {
-  const char *text = *j->o->verify ? j->o->verify : "0.01";
+/* --verify's bound; what cannot be verified is refused before the work. */
+static Status verify_bound(const CompileOptions *o, Diag *d, double *bound) {
+  const char *text = o->verify && *o->verify ? o->verify : "0.01";
   char *end;
-  double bound = strtod(text, &end);
-  if (*end || !(bound >= 0)) return diag_error(j->d, "--verify", "'%s' is not a bound", text);
-  TRY(verify_program(j->o->out, j->module, j->d, &report->verify_error));
-  if (report->verify_error <= bound) return OK;
-  remove(j->o->out);
-  return diag_error(j->d, "--verify",
-                    "differs from the reference by %.3g of the largest output (expected at "
-                    "most %.3g); the program was removed",
-                    report->verify_error, bound);
+  *bound = strtod(text, &end);
+  if (*end || !(*bound >= 0))
+    return diag_error(d, "--verify", "'%s' is not a bound (expected a number >= 0)", text);
+  if (!o->verify || strcmp(o->emit, "exe") == 0) return OK;
+  return diag_error(d, "--verify", "runs a program (expected --emit exe, got %s)", o->emit);
+}
+
+static Status verify(Job *j, double bound, CompileReport *report) {
+  Status s = verify_program(j->o->out, j->module, j->d, &report->verify_error);
+  if (s == OK && report->verify_error > bound)
+    s = diag_error(j->d, "--verify",
+                   "differs from the reference by %.3g of the largest output (expected at "
+                   "most %.3g); the program was removed",
+                   report->verify_error, bound);
+  if (s != OK) remove(j->o->out);
+  return s;
 }
 
 static Status run_job(Job *j, CompileReport *report) {
   const CompileOptions *o = j->o;
   bool text_only = o->task && strcmp(o->task, "tokenize") == 0, stopped = false;
   const char *task = "tokenize";
+  double bound;
   unsigned what = MODEL_TEXT | MODEL_HASHES | (text_only ? 0 : MODEL_WEIGHTS);
+  TRY(verify_bound(o, j->d, &bound));
   progress_step(&j->progress, "reading", 0, 0);
   TRY(model_open(o->model, what, j->d, &j->model));
   TRY(choose_levels(j));
@@ -356,7 +375,7 @@ static Status run_job(Job *j, CompileReport *report) {
   }
   TRY(compile_text(j, task));
   TRY(emit(j, &report->size));
-  return o->verify && !text_only && strcmp(o->emit, "exe") == 0 ? verify(j, report) : OK;
+  return o->verify && !text_only ? verify(j, bound, report) : OK;
 }
 
 Status compile_model(const CompileOptions *options, Diag *d, CompileReport *out) {

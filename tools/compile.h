@@ -38,6 +38,9 @@ typedef struct CompileReport {
   double verify_error; /* largest difference over the largest output; < 0: not verified */
 } CompileReport;
 
+/* A path's last part, without the extension of a model file; of "." and ".." the folder's own. */
+const char *model_base_name(Arena *a, const char *path);
+
 /* Compiles; messages are in `d`. On FAIL nothing is left at options->out. */
 Status compile_model(const CompileOptions *options, Diag *d, CompileReport *out);
 

@@ -32,6 +32,7 @@ static void print_help(void) {
 }
 
 static int unknown_command(const char *word) {
+  if (!*word) return usage_error("''", "is no command; 'ingot --help' lists them");
   const char *names[COUNT(commands)];
   for (size_t i = 0; i < COUNT(commands); i++) names[i] = commands[i].name;
   const char *near = nearest_name(word, names, COUNT(names));
@@ -42,7 +43,8 @@ static int unknown_command(const char *word) {
 int main(int argc, char **argv) {
   signal(SIGPIPE, SIG_IGN); /* a closed pipe is a failed write, reported where it happens */
   signal(SIGXFSZ, SIG_IGN); /* so is a file-size limit */
-  if (argc < 2 || strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
+  if (argc < 2 || strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 ||
+      strcmp(argv[1], "help") == 0) {
     print_help();
     return argc < 2 ? EXIT_USAGE : EXIT_DONE;
   }

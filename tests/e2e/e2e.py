@@ -241,6 +241,20 @@ def test_run_cache(folder):
         said = run(INGOT, "run", "-q", MODEL, "--temp", "0", "What colour is lead?", env=env).stdout
         assert said.strip() == "Lead is dull grey."
     assert len(os.listdir(f"{folder}/cache/ingot")) == 1
+    # every option that changes the program has a place of its own there
+    run(INGOT, "run", "-q", "--start-from", "fuse", MODEL, "--ids", "1", "-n", "1", env=env)
+    assert len(os.listdir(f"{folder}/cache/ingot")) == 2
+    expect_error(folder, [INGOT, "run", "-q", "--verify=0", MODEL, "hi"], 1, "--verify", env=env)
+    expect_error(folder, [INGOT, "run", "--stop-after", "fuse", MODEL, "hi"], 2, "--stop-after", env=env)
+    expect_error(folder, [INGOT, "run", "--backend", "null", MODEL, "hi"], 2, "--backend", env=env)
+    expect_error(folder, [INGOT, "run", MODEL, "--tempp", "1"], 2, "metals: error: --tempp", env=env)
+
+
+def test_default_name(folder):
+    model = shutil.copytree(MODEL, f"{folder}/my módel")
+    run(INGOT, "compile", ".", "-q", "--cpu", "x86-64-v3", cwd=model)
+    run(INGOT, "compile", "my módel/", "-q", "--cpu", "x86-64-v3", cwd=folder)
+    assert os.path.exists(f"{model}/my módel.ingot") and os.path.exists(f"{folder}/my módel.ingot")
 
 
 # ---- profile ----
@@ -291,6 +305,36 @@ def test_tile(folder):
     expect_error(folder, [INGOT, "compile", MODEL, "-o", f"{folder}/x", "--tile", "row_groups=0"], 1, "row_groups", "1 to 64")
 
 
+# ---- eval ----
+
+KERNEL = """kernel @add(%x: ptr<i8>, %y: ptr<f32>; %n) class map {
+  par %i in 0..%n {
+    %a = load i8 %x[%i]
+    %b = cvt %a : f32
+    store %b, %y[%i]
+  }
+}
+"""
+
+
+def write_x(path, dtype, data):
+    text = json.dumps({"x": {"dtype": dtype, "shape": [8], "data_offsets": [0, len(data)]}}).encode()
+    pathlib.Path(path).write_bytes(struct.pack("<Q", len(text)) + text + data)
+
+
+def test_eval_kernel(folder):
+    """A kernel's buffers take inputs of their own kind, in their own width, and of a size that there can be."""
+    pathlib.Path(f"{folder}/k.ir").write_text(KERNEL)
+    write_x(f"{folder}/i", "I64", struct.pack("<8q", *range(-4, 4)))
+    write_x(f"{folder}/f", "F32", struct.pack("<8f", *range(8)))
+    command = [INGOT, "eval", f"{folder}/k.ir", "--out", f"{folder}/out"]
+    expect_error(folder, command + ["--in", f"{folder}/f", "--set", "n=8,y.n=8"], 1, "holds floats")
+    expect_error(folder, command + ["--in", f"{folder}/i", "--set", "n=8,y.n=9000000000000000000"], 1, "--set")
+    expect_error(folder, command + ["--in", f"{folder}/i", "--set", "n=8,y.n=-1"], 1, "--set")
+    run(*command, "--in", f"{folder}/i", "--set", "n=8,y.n=8")
+    assert pathlib.Path(f"{folder}/out").read_bytes()[-32:] == struct.pack("<8f", *range(-4, 4))
+
+
 # ---- wrong use and bad luck ----
 
 def expect_error(folder, command, code, *words, **kw):
@@ -307,6 +351,12 @@ def test_wrong_use(folder):
     expect_error(folder, [INGOT, "compile", MODEL, "--quan", "q8_0"], 2, "did you mean '--quant'")
     expect_error(folder, [INGOT, "compile", MODEL, "--quant", "q8"], 2, "q8_0")
     expect_error(folder, [INGOT, "compile"], 2, "MODEL")
+    expect_error(folder, [INGOT, "compile", ""], 1, "error: '': is not there")
+    expect_error(folder, [INGOT, ""], 2, "'': is no command")
+    expect_error(folder, [INGOT, "compile", MODEL, "--json", "--emit", "graph"], 1, "--json", "-o")
+    expect_error(folder, [INGOT, "compile", MODEL, "--json", "--stop-after", "fuse"], 1, "--json")
+    expect_error(folder, [INGOT, "compile", MODEL, "-o", f"{folder}/x", "--verify=much"], 1, "'much' is not a bound")
+    expect_error(folder, [INGOT, "compile", MODEL, "-o", f"{folder}/x", "--verify", "--emit", "lib"], 1, "expected --emit exe")
     expect_error(folder, [INGOT, "compile", MODEL, "-o", f"{folder}/x", "--cpu", "x86-64-v9"], 1, "x86-64-v3")
     expect_error(folder, [INGOT, "compile", f"{folder}/none", "-o", f"{folder}/x"], 1, "none")
     expect_error(folder, [program(), "generate", "--tempp", "1"], 2, "--temp")
