@@ -53,25 +53,16 @@ static const char *folder_license(Reader *r) {
   return utf8_valid(text, n) ? front_matter_license(r->m->arena, text) : NULL;
 }
 
-/* The last part of the path, without a slash at its end. */
-static const char *base_name(Arena *a, const char *path) {
-  size_t n = strlen(path);
-  while (n > 1 && path[n - 1] == '/') n--;
-  size_t from = n;
-  while (from && path[from - 1] != '/') from--;
-  return arena_strndup(a, path + from, n - from);
-}
-
 Status card_read(Reader *r, const char *name, const char *license) {
   Model *m = r->m;
   Card *c = &m->card;
-  c->name = name ? name : base_name(m->arena, m->path);
+  c->name = name ? name : path_name(m->arena, m->path);
   c->license = license || m->format != FORMAT_HF ? license : folder_license(r);
   c->source_path = m->path;
   c->nfiles = m->nfiles;
   c->files = arena_alloc_array(m->arena, m->nfiles, sizeof *c->files);
   for (uint32_t i = 0; i < m->nfiles; i++) {
-    c->files[i].file = base_name(m->arena, m->files[i].path);
+    c->files[i].file = path_name(m->arena, m->files[i].path);
     c->files[i].bytes = m->files[i].size;
     if (r->what & MODEL_HASHES) c->files[i].sha256 = sha256_hex(m->arena, &m->files[i]);
   }

@@ -21,6 +21,10 @@ extern const char *const quant_choices[];
 /* Sets what one of them says. */
 void quant_choose(PassOptions *o, const char *choice);
 
+/* What --act takes, NULL-terminated, and what one of them means. */
+extern const char *const act_choices[];
+void act_choose(PassOptions *o, const char *choice);
+
 typedef struct PassCtx {
   Diag *diag;
   PassOptions options;

@@ -29,6 +29,12 @@ const char *const quant_choices[] = {"none", "keep",
 #undef QUANT_NAMED
                                      NULL};
 
+const char *const act_choices[] = {"i16", "i8", "f32", NULL};
+
+void act_choose(PassOptions *o, const char *choice) {
+  o->act = strcmp(choice, "i16") == 0 ? ACT_i16 : strcmp(choice, "i8") == 0 ? ACT_i8 : ACT_f32;
+}
+
 void quant_choose(PassOptions *o, const char *choice) {
   o->quant = Q_plain;
   o->quant_none = strcmp(choice, "none") == 0;

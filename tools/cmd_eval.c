@@ -73,6 +73,11 @@ static int64_t symbol_value(const Eval *e, const char *name, int64_t fallback) {
   return fallback;
 }
 
+static Status no_entry(const Eval *e, const char *kind) {
+  if (!e->o->entry) return diag_error(e->d, e->path, "has no %s", kind);
+  return diag_error(e->d, e->path, "has no %s '%s'", kind, e->o->entry);
+}
+
 /* ---- graphs ---- */
 
 /* Weights that the text only names are taken from the input file. */
@@ -91,7 +96,7 @@ static Status eval_graph(Eval *e, Module *m) {
                    : m->ngraphs ? m->graphs[0]
                                 : NULL;
   RefTensor **out, *flat;
-  if (!g) return diag_error(e->d, e->path, "has no graph '%s'", e->o->entry ? e->o->entry : "");
+  if (!g) return no_entry(e, "graph");
   bind_weights(e, m);
   RefState *states = ref_states_new(e->a, m);
   out = ARENA_ARRAY(e->a, RefTensor *, g->noutputs + 1);
@@ -172,7 +177,7 @@ static Status eval_kernel(Eval *e, Kernel *const *kernels, uint32_t n) {
   for (uint32_t i = 0; i < n && !k; i++) {
     if (!e->o->entry || strcmp(kernels[i]->name, e->o->entry) == 0) k = kernels[i];
   }
-  if (!k) return diag_error(e->d, e->path, "has no kernel '%s'", e->o->entry ? e->o->entry : "");
+  if (!k) return no_entry(e, "kernel");
   KBuffer *buffers = ARENA_ARRAY(e->a, KBuffer, k->nbuffers + 1);
   int64_t *scalars = ARENA_ARRAY(e->a, int64_t, k->nscalars + 1);
   for (uint32_t i = 0; i < k->nbuffers; i++) TRY(buffer_of(e, k, k->buffers[i], &buffers[i]));

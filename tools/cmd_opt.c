@@ -14,13 +14,13 @@ typedef struct OptOptions {
 } OptOptions;
 
 #define FIELD(name) offsetof(OptOptions, name)
-static const char *const act_names[] = {"i16", "i8", "f32", NULL};
 static const Option options[] = {
     {"passes", 0, OPTION_STRING, FIELD(passes), "A,B",
      "passes to run, in this order ('all': the pipeline)", NULL},
     {"quant", 0, OPTION_CHOICE, FIELD(quant), NULL, "for the pass quantize (default: keep)",
      quant_choices},
-    {"act", 0, OPTION_CHOICE, FIELD(act), NULL, "for the pass quantize (default: i16)", act_names},
+    {"act", 0, OPTION_CHOICE, FIELD(act), NULL, "for the pass quantize (default: i16)",
+     act_choices},
     {"out", 'o', OPTION_STRING, FIELD(out), "FILE", "write here instead of to stdout", NULL},
     {"explain-fusion", 0, OPTION_FLAG, FIELD(explain), NULL, "print the decisions of the pass fuse",
      NULL},
@@ -45,7 +45,7 @@ static int list_passes(void) {
 static PassOptions pass_options(const OptOptions *o) {
   PassOptions p = {0};
   quant_choose(&p, o->quant);
-  p.act = strcmp(o->act, "i16") == 0 ? ACT_i16 : strcmp(o->act, "i8") == 0 ? ACT_i8 : ACT_f32;
+  act_choose(&p, o->act);
   return p;
 }
 

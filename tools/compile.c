@@ -12,7 +12,6 @@
 #include <string.h>
 #include <sys/resource.h>
 
-static const char *const act_names[] = {"i16", "i8", "f32", NULL};
 static const char *const kv_names[] = {"f16", "f32", NULL};
 static const char *const emit_names[] = {"exe", "lib",   "obj",    "llvm-ir",
                                          "asm", "graph", "kernel", NULL};
@@ -28,7 +27,7 @@ const Option compile_options[] = {
     {"quant", 0, OPTION_CHOICE, FIELD(quant), NULL,
      "format of the weights (default: a GGUF's own, q8_0 for float models)", quant_choices},
     {"act", 0, OPTION_CHOICE, FIELD(act), NULL,
-     "how activations enter integer products (default: i16)", act_names},
+     "how activations enter integer products (default: i16)", act_choices},
     {"kv", 0, OPTION_CHOICE, FIELD(kv), NULL,
      "format of the KV cache (default: f16; f32 with --act f32)", kv_names},
     {"cpu", 0, OPTION_STRING, FIELD(cpu), "LEVELS",
@@ -146,7 +145,7 @@ static PassOptions pass_options(const Job *j) {
   const CompileOptions *o = j->o;
   PassOptions p = {0};
   quant_choose(&p, o->quant ? o->quant : j->model->format == FORMAT_HF ? "q8_0" : "keep");
-  p.act = strcmp(o->act, "i16") == 0 ? ACT_i16 : strcmp(o->act, "i8") == 0 ? ACT_i8 : ACT_f32;
+  act_choose(&p, o->act);
   return p;
 }
 

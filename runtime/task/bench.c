@@ -110,8 +110,7 @@ static int run(const Task *t, void *options, Err *e) {
   ExecOptions x = run_options(&o->run);
   if (encoder_there(t->m)) {
     EncodeBench b = {o->prompt, o->batch, o->repeat, o->json, t->started};
-    int failed = bench_encode(t->m, &x, &b, e);
-    return failed && *io_interrupted() ? CALL_INTERRUPTED : failed ? CALL_FAILED : CALL_DONE;
+    return call_status(bench_encode(t->m, &x, &b, e));
   }
   if (o->batch != 1)
     return err_set(e, "--batch", "is %lld (this program: 1)", (long long)o->batch), 2;
@@ -133,8 +132,7 @@ static int run(const Task *t, void *options, Err *e) {
   if (!bad) report(s, o, pp, tg, load, gbs);
   free(ids);
   session_close(s);
-  if (bad && *io_interrupted()) return CALL_INTERRUPTED;
-  return bad ? CALL_FAILED : CALL_DONE;
+  return call_status(bad);
 }
 
 static void defaults(void *options, const IngotModel *m) {

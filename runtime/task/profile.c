@@ -344,18 +344,14 @@ static int run(const Task *t, void *options, Err *e) {
   ExecOptions x = run_options(&o->run);
   Session *s;
   Profile *p = NULL;
-  if (encoder_there(t->m)) {
-    int failed = run_encoder(t, o, &x, e);
-    return failed && *io_interrupted() ? CALL_INTERRUPTED : failed ? CALL_FAILED : CALL_DONE;
-  }
+  if (encoder_there(t->m)) return call_status(run_encoder(t, o, &x, e));
   if (session_open(t->m, &x, &s, e)) return CALL_FAILED;
   int bad = choose_lengths(s, o, e) || profile_open(session_exec(s), o->each, &p, e) ||
             measure(s, p, o, e);
   if (!bad) report(session_exec(s), p, o);
   profile_close(p);
   session_close(s);
-  if (bad && *io_interrupted()) return CALL_INTERRUPTED;
-  return bad ? CALL_FAILED : CALL_DONE;
+  return call_status(bad);
 }
 
 static void defaults(void *options, const IngotModel *m) {

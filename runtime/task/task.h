@@ -9,6 +9,7 @@
 #include "runtime/abi.h"
 #include "runtime/core/args.h"
 #include "runtime/core/exec.h"
+#include "runtime/core/io.h"
 
 enum { CALL_DONE = 0, CALL_FAILED = 1, CALL_WRONG_USE = 2, CALL_INTERRUPTED = 130 };
 enum {
@@ -48,6 +49,11 @@ typedef struct RunOptions {
 
 static inline ExecOptions run_options(const RunOptions *r) {
   return (ExecOptions){.threads = (unsigned)r->threads, .cpu = r->cpu};
+}
+
+/* The exit status of work that failed or not, and may have been interrupted. */
+static inline int call_status(int failed) {
+  return !failed ? CALL_DONE : *io_interrupted() ? CALL_INTERRUPTED : CALL_FAILED;
 }
 
 extern const Call call_generate, call_tensors, call_bench, call_profile, call_tokenize,

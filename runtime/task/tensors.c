@@ -94,8 +94,7 @@ static int run(const Task *t, void *options, Err *e) {
   }
   ExecOptions x = run_options(&o->run);
   if (encoder_there(t->m)) {
-    int failed = encode_tensors(t->m, &x, o->in, o->out, e);
-    return failed && *io_interrupted() ? CALL_INTERRUPTED : failed ? CALL_FAILED : CALL_DONE;
+    return call_status(encode_tensors(t->m, &x, o->in, o->out, e));
   }
   Session *s = NULL;
   StFile *f = NULL;
@@ -113,8 +112,7 @@ static int run(const Task *t, void *options, Err *e) {
   st_close(f);
   session_close(s);
   batch_free(&b);
-  if (bad && *io_interrupted()) return CALL_INTERRUPTED;
-  return bad ? CALL_FAILED : CALL_DONE;
+  return call_status(bad);
 }
 
 static void defaults(void *options, const IngotModel *m) {

@@ -254,7 +254,8 @@ def test_default_name(folder):
     model = shutil.copytree(MODEL, f"{folder}/my módel")
     run(INGOT, "compile", ".", "-q", "--cpu", "x86-64-v3", cwd=model)
     run(INGOT, "compile", "my módel/", "-q", "--cpu", "x86-64-v3", cwd=folder)
-    assert os.path.exists(f"{model}/my módel.ingot") and os.path.exists(f"{folder}/my módel.ingot")
+    programs = f"{model}/my módel.ingot", f"{folder}/my módel.ingot"
+    assert all(json.loads(run(p, "card").stdout)["name"] == "my módel" for p in programs)
 
 
 # ---- profile ----
