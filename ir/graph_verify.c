@@ -6,15 +6,18 @@
  *     an input its position, a constant or state its entry in the module.
  * G4  A value's use count is the number of operands and outputs that name it.
  * G5  An op is a row of ir/ops.def, has as many operands as its row allows, and attributes in
- * range. G6  The number and types of an op's results are those that inference gives. G7  An op
- * meets the further rules of its kind (its verify_ function). G8  Types are well-formed: rank,
- * dimensions that are never negative, storage formats of f32 only. G9  A constant has a unique
- * name, a constant shape, and either dense elements or parts that add up to its shape; interleaved
- * heads divide their rows evenly, two halves each. G10 A state has a unique name, positive sizes
- * and an element type that caches have. G11 Graphs, and the inputs and outputs of one graph, have
- * names that differ. G12 A state's value is updated at most once, and not read after its update.
+ *     their ranges.
+ * G6  The number and types of an op's results are those that inference gives.
+ * G7  An op meets the further rules of its kind (its verify_ function).
+ * G8  Types are well-formed: rank, dimensions that are never negative, storage formats of f32 only.
+ * G9  A constant has a unique name, a constant shape, and either dense elements or parts that add
+ *     up to its shape; interleaved heads divide their rows evenly, two halves each.
+ * G10 A state has a unique name, positive sizes whose product is a size, and an element type that
+ *     caches have.
+ * G11 Graphs, and the inputs and outputs of one graph, have names that differ.
+ * G12 A state's value is updated at most once, and not read after its update.
  * G13 Clusters and ops agree: an op is in exactly the cluster that it names, in execution order,
- * and the anchor is one of the cluster's ops.
+ *     and the anchor is one of the cluster's ops.
  *
  * Checks run in an order such that each may rely on those before; a graph that fails one is left.
  */
@@ -105,6 +108,12 @@ static Status check_state(const Verifier *v, const StateDef *s) {
   if (s->dtype != DT_f16 && s->dtype != DT_f32)
     return diag_error(v->d, where, "G10: a cache of %s (expected f16 or f32)",
                       dtype_name(s->dtype));
+  uint64_t bytes = 2 * dtype_size(s->dtype); /* keys and values */
+  const int64_t sizes[] = {s->slots, s->context, s->kv_heads, s->head_dim};
+  for (size_t i = 0; i < COUNT(sizes); i++) {
+    if (!size_mul(bytes, (uint64_t)sizes[i], &bytes))
+      return diag_error(v->d, where, "G10: a cache of more than 2^63 bytes");
+  }
   return OK;
 }
 

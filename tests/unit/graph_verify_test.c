@@ -195,6 +195,9 @@ static void g10_states(void **state) {
   m->states[0].context = 0;
   expect(m, "G10: a size below 1");
   m = fresh(&g);
+  m->states[0].context = m->states[0].kv_heads = INT64_C(1) << 32;
+  expect(m, "G10: a cache of more than 2^63 bytes");
+  m = fresh(&g);
   m->states[0].dtype = DT_bf16;
   expect(m, "G10: a cache of bf16");
   m = fresh(&g);
