@@ -1,16 +1,19 @@
 /* Verifier of Kernel IR, and equality of kernels.
  *
  * What holds of every kernel, whoever made it (a message cites the number):
- *  K1  A kernel is at least its par loop: the body ends in exactly one par, and there is none
- * inside. K2  Buffers, scalars and locals are values of their kind, with an element type that
- * memory has. K3  Locals hold 64 KiB together at most. K4  An operand is defined before its use, in
- * the same region or one around it. K5  Every value is defined once, by the instruction or loop
- * that it names. K6  Operands, immediates and result of an instruction have the types that its op
- * asks for. K7  An address has a buffer or local as its base and i64 indices, at most six. K8
- * Literals stand at the head of the body, each once, and fit their type. K9  A loop yields as many
- * values as it carries, of the types it began with; par carries nothing. K10 Both branches of an if
- * yield the same types. K11 Only a for with literal bounds is unrolled, and to 4096 copies at most.
- *  K12 A par stores nothing before it but to locals: every thread would write.
+ * K1  A kernel is at least its par loop: the body ends in exactly one par, and there is none
+ *     inside.
+ * K2  Buffers, scalars and locals are values of their kind, with an element type that memory has.
+ * K3  Locals hold 64 KiB together at most.
+ * K4  An operand is defined before its use, in the same region or one around it.
+ * K5  Every value is defined once, by the instruction or loop that it names.
+ * K6  Operands, immediates and result of an instruction have the types that its op asks for.
+ * K7  An address has a buffer or local as its base and i64 indices, at most six.
+ * K8  Literals stand at the head of the body, each once, and fit their type.
+ * K9  A loop yields as many values as it carries, of the types it began with; par carries nothing.
+ * K10 Both branches of an if yield the same types.
+ * K11 Only a for with literal bounds is unrolled, and to 4096 copies at most.
+ * K12 A par stores nothing before it but to locals: every thread would write.
  */
 #include "ir/kernel_impl.h"
 
