@@ -64,8 +64,9 @@ static RefTensor widen(Arena *a, const Weight *w) {
 
 Status tensors_open(const char *path, Diag *d, TensorsFile *out) {
   MappedFile map;
-  *out = (TensorsFile){.model = mem_alloc(sizeof(Model))};
-  out->model->arena = arena_new();
+  Arena *a = arena_new();
+  *out = (TensorsFile){.model = arena_alloc(a, sizeof(Model))}; /* as model_close expects it */
+  out->model->arena = a;
   Reader r = {.m = out->model, .d = d, .what = MODEL_WEIGHTS};
   TRY(reader_map(&r, path, &map));
   TRY(safetensors_read(&r, &map));
