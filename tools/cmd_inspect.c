@@ -4,7 +4,7 @@
 #include "tools/card.h"
 #include "tools/commands.h"
 #include "tools/options.h"
-#include "tools/progress.h"
+#include "tools/tensors_file.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -25,8 +25,8 @@ static const Option options[] = {
 static const Command command = {
     .name = "inspect",
     .usage = "FILE [--tensors] [--template] [--json]",
-    .help = "Says what FILE is: a model folder, a .gguf or .safetensors file, or a program that "
-            "ingot made.",
+    .help = "Says what FILE is: a model folder, a .gguf or .safetensors file (alone too), or a "
+            "program that\ningot made.",
     .options = options,
     .noptions = COUNT(options),
     .min_args = 1,
@@ -81,6 +81,20 @@ static json_t *tokenizer_facts(const TokenizerSpec *t) {
   json_object_set_new(j, "merges", json_integer(t->nmerges));
   json_object_set_new(j, "added", json_integer(t->nadded));
   json_object_set_new(j, "byte_level", json_boolean(t->byte_level));
+  return j;
+}
+
+/* Of a safetensors file without a model around it. */
+static json_t *tensors_facts(const Model *m) {
+  json_t *j = json_object();
+  uint64_t parameters, bytes;
+  json_t *totals = format_totals(m, &parameters, &bytes);
+  json_object_set_new(j, "kind", json_string("tensors"));
+  json_object_set_new(j, "format", json_string("safetensors"));
+  json_object_set_new(j, "parameters", json_integer((json_int_t)parameters));
+  json_object_set_new(j, "weight_bytes", json_integer((json_int_t)bytes));
+  json_object_set_new(j, "formats", totals);
+  json_object_set_new(j, "tensors", tensor_list(m));
   return j;
 }
 
@@ -167,11 +181,29 @@ static void print_facts(json_t *facts, const InspectOptions *o) {
     printf("\n%s\n", json_string_value(json_object_get(facts, "chat_template")));
 }
 
+/* Is it a safetensors file with no config.json beside it? */
+static bool is_lone(const char *path) {
+  const char *dot = strrchr(path, '.'), *slash = strrchr(path, '/');
+  Buf config = {0};
+  if (!dot || strcmp(dot, ".safetensors") != 0) return false;
+  buf_put(&config, path, slash ? (size_t)(slash + 1 - path) : 0);
+  buf_puts(&config, "config.json");
+  bool lone = !file_exists(config.data) && file_exists(path);
+  buf_free(&config);
+  return lone;
+}
+
 static Status collect(const char *path, Diag *d, json_t **out) {
   bool elf;
   *out = card_of_program(path, &elf);
   if (elf) return *out ? OK : diag_error(d, path, "is a program, but ingot did not make it");
   Model *m;
+  if (is_lone(path)) {
+    Status s = tensors_model(path, d, &m);
+    if (s == OK) *out = tensors_facts(m);
+    model_close(m);
+    return s;
+  }
   TRY(model_open(path, MODEL_WEIGHTS | MODEL_TEXT, d, &m));
   *out = model_facts(m);
   model_close(m);

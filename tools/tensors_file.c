@@ -62,15 +62,20 @@ static RefTensor widen(Arena *a, const Weight *w) {
   return t;
 }
 
-Status tensors_open(const char *path, Diag *d, TensorsFile *out) {
+Status tensors_model(const char *path, Diag *d, Model **out) {
   MappedFile map;
   Arena *a = arena_new();
-  *out = (TensorsFile){.model = arena_alloc(a, sizeof(Model))}; /* as model_close expects it */
-  out->model->arena = a;
-  Reader r = {.m = out->model, .d = d, .what = MODEL_WEIGHTS};
+  *out = arena_alloc(a, sizeof(Model)); /* where model_close expects it */
+  (*out)->arena = a;
+  Reader r = {.m = *out, .d = d, .what = MODEL_WEIGHTS};
   TRY(reader_map(&r, path, &map));
   TRY(safetensors_read(&r, &map));
-  TRY(reader_sort_weights(&r));
+  return reader_sort_weights(&r);
+}
+
+Status tensors_open(const char *path, Diag *d, TensorsFile *out) {
+  *out = (TensorsFile){0};
+  TRY(tensors_model(path, d, &out->model));
   out->n = out->model->nweights;
   out->tensor = ARENA_ARRAY(out->model->arena, RefTensor, out->n + 1);
   for (uint32_t i = 0; i < out->n; i++)

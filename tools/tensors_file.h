@@ -17,4 +17,8 @@ Status tensors_open(const char *path, Diag *d, TensorsFile *out);
 void tensors_close(TensorsFile *f);
 const RefTensor *tensors_find(const TensorsFile *f, const char *name); /* NULL when absent */
 
+/* The same file as a model that has nothing but weights, not read yet. Close by model_close, on
+ * FAIL too. */
+Status tensors_model(const char *path, Diag *d, Model **out);
+
 #endif

@@ -336,6 +336,19 @@ def test_eval_kernel(folder):
     assert pathlib.Path(f"{folder}/out").read_bytes()[-32:] == struct.pack("<8f", *range(-4, 4))
 
 
+# ---- inspect ----
+
+def test_inspect_tensors(folder):
+    """A safetensors file without a model around it, as `tensors` and `eval` write them."""
+    write_ids(f"{folder}/a.safetensors", [[1, 2, 3]])
+    report = json.loads(run(INGOT, "inspect", "--json", f"{folder}/a.safetensors").stdout)
+    assert report["kind"] == "tensors" and report["tensors"] == [{"name": "input_ids", "format": "i64", "shape": [1, 3], "bytes": 24}]
+    assert "input_ids" in run(INGOT, "inspect", "-t", f"{folder}/a.safetensors").stdout
+    assert "levels" in run(INGOT, "inspect", program()).stdout
+    pathlib.Path(f"{folder}/a.safetensors").write_bytes(b"{}")
+    expect_error(folder, [INGOT, "inspect", f"{folder}/a.safetensors"], 1, "safetensors")
+
+
 # ---- wrong use and bad luck ----
 
 def expect_error(folder, command, code, *words, **kw):
