@@ -25,10 +25,13 @@ INCLUDE = re.compile(r'^\s*#\s*include\s+"([^"]+)"')
 
 
 def tracked(root):
-    out = subprocess.run(["git", "-C", root, "ls-files", "-co", "--exclude-standard"], capture_output=True, text=True)
-    if out.returncode == 0:
-        return out.stdout.split("\n")[:-1]
-    return [os.path.relpath(os.path.join(d, f), root) for d, _, fs in os.walk(root) for f in fs if "/build" not in d]
+    """The tree's own files: what git says where git is, else all but build folders."""
+    if shutil.which("git"):
+        out = subprocess.run(["git", "-C", root, "ls-files", "-co", "--exclude-standard"], capture_output=True, text=True)
+        if out.returncode == 0:
+            return out.stdout.split("\n")[:-1]
+    paths = (os.path.relpath(os.path.join(d, f), root) for d, _, files in os.walk(root) for f in files)
+    return [p for p in paths if not p.startswith((".", "build"))]
 
 
 def without_strings_and_comments(text):
