@@ -39,7 +39,9 @@ for part in "$@"; do
     tests=ON # left out where what they need is not installed
     # shellcheck disable=SC2086
     [ -z "$(missing $test)" ] || tests=OFF
-    cmake --preset release -DINGOT_TESTS=$tests >/dev/null
+    werror=OFF # CI holds the code to no warnings
+    [ "${CI:-}" != true ] || werror=ON
+    cmake --preset release -DINGOT_TESTS=$tests -DINGOT_WERROR=$werror >/dev/null
     cmake --build --preset release ;;
   test) # shellcheck disable=SC2086
     install $build $test ;;
