@@ -16,10 +16,5 @@ ingot_library(backend_cpu backend.c
   cpu/elf_object.c cpu/model_data.c cpu/link.c cpu/program.c cpu/output.c cpu/archive.c cpu/library.c)
 target_include_directories(backend_cpu SYSTEM PRIVATE ${LLVM_INCLUDE})
 target_compile_definitions(backend_cpu PRIVATE INGOT_LLD="${LLD_PATH}")
-target_link_libraries(backend_cpu PUBLIC ir_kernel ir_graph ir_base ${LLVM_LIBRARY} Threads::Threads)
-foreach(part ir_quant passes_lower backend_null)
-  if(TARGET ${part})
-    target_link_libraries(backend_cpu PUBLIC ${part})
-  endif()
-endforeach()
-target_link_libraries(backend_cpu PUBLIC runtime_image)
+target_link_libraries(backend_cpu PUBLIC ir_kernel ir_graph ir_base ${LLVM_LIBRARY} Threads::Threads
+  ir_quant passes_lower backend_null runtime_image)

@@ -125,8 +125,7 @@ static int run(const Task *t, void *options, Err *e) {
   int64_t n = most > o->depth ? most : o->depth;
   uint32_t *ids = bad ? NULL : malloc(((size_t)n + 1) * sizeof *ids);
   if (!bad && !ids) bad = err_no_memory(e, "bench");
-  for (int64_t i = 0; !bad && i < n; i++)
-    ids[i] = (uint32_t)((i * 7919 + 13) % session_vocab(s)); /* any ids; they must not repeat */
+  if (!bad) measuring_ids(ids, n, session_vocab(s));
   if (!bad) bad = measure(s, o, ids, &pp, &tg, e);
   if (!bad) gbs = read_bandwidth(exec_pool(session_exec(s)), t->m->weights, t->m->weight_bytes);
   if (!bad) report(s, o, pp, tg, load, gbs);

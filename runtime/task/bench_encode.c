@@ -5,6 +5,7 @@
 
 #include "runtime/core/encoder.h"
 #include "runtime/core/io.h"
+#include "runtime/task/task.h"
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -82,9 +83,7 @@ static int measure(Encoder *c, const EncodeBench *b, int64_t length, double load
   double *cpu = seconds ? seconds + rounds : NULL;
   uint32_t *ids = malloc((size_t)length * sizeof *ids);
   int bad = seconds && ids ? 0 : err_no_memory(e, "bench");
-  int64_t vocab = exec_model(encoder_exec(c))->generation.vocab;
-  for (int64_t i = 0; !bad && i < length; i++)
-    ids[i] = (uint32_t)((i * 7919 + 13) % vocab); /* any ids; they must not repeat */
+  if (!bad) measuring_ids(ids, length, exec_model(encoder_exec(c))->generation.vocab);
   for (int64_t r = 0; r <= b->repeat && !bad; r++)
     bad = timed(c, ids, length, b->batch, &seconds[r], &cpu[r], e);
   if (!bad) {

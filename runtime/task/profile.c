@@ -260,8 +260,7 @@ static int measure(Session *s, Profile *p, const Options *o, Err *e) {
   int64_t most = o->prompt > o->tokens ? o->prompt : o->tokens;
   uint32_t *ids = malloc(((size_t)most + 1) * sizeof *ids);
   if (!ids) return err_no_memory(e, "profile");
-  for (int64_t i = 0; i < most; i++)
-    ids[i] = (uint32_t)((i * 7919 + 13) % session_vocab(s)); /* any ids; they must not repeat */
+  measuring_ids(ids, most, session_vocab(s));
   int bad = reserve(s, p, o, e) || work(s, ids, o->prompt, o->tokens ? 1 : 0, e);
   if (!bad) {
     profile_start(p);
@@ -278,10 +277,10 @@ static int measure(Session *s, Profile *p, const Options *o, Err *e) {
 /* An encoder: -n sequences of -p tokens. */
 static int measure_encoder(Encoder *c, Profile *p, const Options *o, Err *e) {
   int entry = encoder_entry(c), bad = 0;
-  int64_t vocab = exec_model(encoder_exec(c))->generation.vocab, done;
+  int64_t done;
   uint32_t *ids = malloc(((size_t)o->prompt + 1) * sizeof *ids);
   if (!ids) return err_no_memory(e, "profile");
-  for (int64_t i = 0; i < o->prompt; i++) ids[i] = (uint32_t)((i * 7919 + 13) % vocab);
+  measuring_ids(ids, o->prompt, exec_model(encoder_exec(c))->generation.vocab);
   EncoderRow row = {.ids = ids, .n = o->prompt};
   bad = profile_reserve(p, entry, o->tokens, e) || encoder_run(c, &row, &done, e);
   profile_start(p);

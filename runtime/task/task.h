@@ -51,6 +51,11 @@ static inline ExecOptions run_options(const RunOptions *r) {
   return (ExecOptions){.threads = (unsigned)r->threads, .cpu = r->cpu};
 }
 
+/* Fills ids[0..n) with tokens to measure with: any ids will do, but they must not repeat. */
+static inline void measuring_ids(uint32_t *ids, int64_t n, int64_t vocab) {
+  for (int64_t i = 0; i < n; i++) ids[i] = (uint32_t)((i * 7919 + 13) % vocab);
+}
+
 /* The exit status of work that failed or not, and may have been interrupted. */
 static inline int call_status(int failed) {
   return !failed ? CALL_DONE : *io_interrupted() ? CALL_INTERRUPTED : CALL_FAILED;
