@@ -48,11 +48,14 @@ const GraphPass *graph_passes(size_t *n); /* all, in pipeline order */
  * (backends/cpu/targets.def), with the measurement that chose them. */
 typedef struct LowerTarget {
   const char *name;        /* "x86-64-v4-vnni" */
-  uint32_t token_tile;     /* tokens that share one unpacked weight block in a contraction */
+  uint32_t token_tile;     /* integer contractions of many tokens: tokens of a tile of group_tile */
   uint32_t float_tile;     /* tokens a tile when weights are computed in f32 */
   uint32_t row_groups;     /* groups of 16 rows in flight for one token (read streams) */
   uint32_t query_tile;     /* queries that share one block of keys */
   uint32_t prefetch_bytes; /* ahead of the weight stream; 0 = none */
+  uint32_t group_tile;     /* groups of 16 rows a tile of many tokens; of fewer, more tokens */
+  uint32_t panel_blocks;   /* unpacked at once of each group (contract_panel.c) */
+  uint32_t panel_tokens;   /* that meet one unpacking; both fit in a kernel's locals */
 } LowerTarget;
 
 /* Clusters to kernels and launches: packed weights laid out in order of use, arena planned,

@@ -16,6 +16,9 @@ static const struct TileField {
     {"row_groups", offsetof(LowerTarget, row_groups), 1, 64},
     {"query_tile", offsetof(LowerTarget, query_tile), 1, 64},
     {"prefetch_bytes", offsetof(LowerTarget, prefetch_bytes), 0, 1 << 20},
+    {"group_tile", offsetof(LowerTarget, group_tile), 1, 8},
+    {"panel_blocks", offsetof(LowerTarget, panel_blocks), 1, 64},
+    {"panel_tokens", offsetof(LowerTarget, panel_tokens), 1, 1024},
 };
 
 static Status set_field(const char *name, const char *value, LowerTarget *t, Diag *d) {

@@ -12,8 +12,8 @@
 #endif
 
 static const CpuTarget targets[] = {
-#define CPU_TARGET(name, isa, cpu, features, bytes, token, floats, groups, query, prefetch)        \
-  {name, isa, cpu, features, bytes, {name, token, floats, groups, query, prefetch}},
+#define CPU_TARGET(name, isa, cpu, features, bytes, ...)                                           \
+  {name, isa, cpu, features, bytes, {name, __VA_ARGS__}},
 #include "backends/cpu/targets.def"
 #undef CPU_TARGET
 };

@@ -112,15 +112,6 @@ static void tile_block(Contract *c, const Tile *t, KVal packed, KVal sub, KVal *
 void contract_int_tile(Contract *c, const Tile *t, KVal *acc) {
   KBuilder *b = &c->d.b;
   uint32_t n = t->groups * t->tokens;
-  if (t->tokens > 1 && t->groups > 1) { /* one after the other: side by side they'd spill */
-    for (uint32_t g = 0; g < t->groups; g++) {
-      Tile one = *t;
-      one.groups = 1;
-      one.group[0] = t->group[g];
-      contract_int_tile(c, &one, acc + g * t->tokens);
-    }
-    return;
-  }
   for (uint32_t i = 0; i < n; i++) acc[i] = k_f32(b, 16, 0);
   int64_t subs = quant_subs(c->quant), whole = c->act.blocks / subs, rest = c->act.blocks % subs;
   if (whole) {
@@ -142,7 +133,7 @@ void contract_int_tile(Contract *c, const Tile *t, KVal *acc) {
 /* ---- after the sums ------------------------------------------------------------------------ */
 
 /* Bias, epilogue and stores of one column group (the same of every part) and one token. */
-static void finish(Contract *c, const Tile *t, uint32_t set, uint32_t token, const KVal *acc) {
+void contract_finish(Contract *c, const Tile *t, uint32_t set, uint32_t token, const KVal *acc) {
   Draft *d = &c->d;
   Lower *l = d->l;
   KBuilder *b = &d->b;
@@ -176,7 +167,7 @@ void contract_tile(Contract *c, const Tile *t) {
   else
     contract_float_tile(c, t, acc);
   for (uint32_t set = 0; set * c->parts < t->groups; set++)
-    for (uint32_t i = 0; i < t->tokens; i++) finish(c, t, set, i, acc);
+    for (uint32_t i = 0; i < t->tokens; i++) contract_finish(c, t, set, i, acc);
 }
 
 /* ---- the loops around tiles ---------------------------------------------------------------- */
@@ -288,6 +279,13 @@ static void many_tokens(Contract *c, DimId rows) {
   KVal p = k_par(b, "p", k_i64(b, extent));
   KVal first = k_op2(b, KOP_mul, p, k_i64(b, grain));
   c->prefetch = 0;
+  if (c->integer) {
+    Tile t = {0};
+    tile_groups(c, &t, first, grain, c->part_groups % grain != 0);
+    contract_panels(c, &t, n);
+    k_par_end(b);
+    return;
+  }
   c->by_class = !c->integer && c->quant->packed_block == 1;
   if (c->by_class) set_pace(c, first, grain, n);
   KVal done = k_i64(b, 0);
@@ -352,7 +350,7 @@ static Place find_operand(Contract *c) {
   return lower_requant(l, c->op->in[0], format);
 }
 
-static uint32_t clamped(uint32_t v, uint32_t hi) {
+uint32_t contract_clamped(uint32_t v, uint32_t hi) {
   return v < 1 ? 1 : v > hi ? hi : v;
 }
 
@@ -360,8 +358,9 @@ static uint32_t clamped(uint32_t v, uint32_t hi) {
  * (contract_float.c). */
 static uint32_t tokens_of_tile(const Contract *c) {
   const LowerTarget *t = c->d.l->target;
-  if (c->integer) return clamped(t->token_tile, TILE_TOKENS);
-  return clamped(c->quant->packed_block == 1 ? t->float_tile : t->float_tile / 4, TILE_TOKENS);
+  if (c->integer) return contract_clamped(t->token_tile, TILE_TOKENS);
+  return contract_clamped(c->quant->packed_block == 1 ? t->float_tile : t->float_tile / 4,
+                          TILE_TOKENS);
 }
 
 Status lower_contract(Lower *l) {
@@ -387,7 +386,7 @@ Status lower_contract(Lower *l) {
     c.x = draft_buffer(&c.d, &x, c.integer ? K_i8 : c.x_type, false);
   if (!c.integer && x.shift) c.x_shift = draft_dim(&c.d, x.shift);
   c.prefetch = l->target->prefetch_bytes;
-  c.in_flight = clamped(l->target->row_groups, TILE_GROUPS);
+  c.in_flight = contract_clamped(l->target->row_groups, TILE_GROUPS);
   c.token_tile = tokens_of_tile(&c);
   DimId rows = rows_of(l, &graph_value(l->g, op->out[0])->type);
   c.d.flops = dim_mul(l, rows, dim_const(l->m->dims, 2 * c.rows * c.k));

@@ -39,9 +39,46 @@ typedef struct Tile {
 void contract_int_tile(Contract *c, const Tile *t, KVal *acc);
 void contract_float_tile(Contract *c, const Tile *t, KVal *acc);
 void contract_class_tile(Contract *c, const Tile *t, KVal *acc);
+/* Bias, epilogue and stores of one column group (the same of every part) and one of the tile's
+ * tokens. */
+void contract_finish(Contract *c, const Tile *t, uint32_t set, uint32_t token, const KVal *acc);
+/* 1 .. hi */
+uint32_t contract_clamped(uint32_t v, uint32_t hi);
 /* Element k + offset of a token's row of x, as f32 in all lanes. */
 KVal contract_x(Contract *c, KVal token, KVal k, int64_t offset);
 /* A tile from the sums to the stores. */
 void contract_tile(Contract *c, const Tile *t);
+
+/* ---- integer weights, many tokens: contract_panel.c ---------------------------------------- */
+
+/* Blocks of 32 along K of a few groups of 16 rows, unpacked into a local. A block's codes are eight
+ * vectors of 64 bytes one after the other, in QuantInts' order: what dot4 reads, and as eight rows
+ * of 64 bytes the B tile of a matrix unit. */
+typedef struct Panel {
+  KVal local; /* bytes */
+  uint32_t groups;
+  int64_t blocks;        /* of a group, at most; a multiple of a packed block's */
+  int bits, zero, parts; /* as in QuantInts */
+  bool minima;
+} Panel;
+/* Declares the local for `groups` groups of c->w; how long it is is the target's to say. */
+void panel_begin(Contract *c, Panel *p, uint32_t groups);
+/* Unpacks n (i64, at most p->blocks) blocks from block `first` of the row on (a multiple of
+ * p->blocks) of each of the groups. */
+void panel_fill(Contract *c, const Panel *p, const KVal *group, KVal first, KVal n);
+/* Byte addresses in the local; `group` and `block` count in the panel. */
+KAddr panel_codes(const Panel *p, uint32_t group, KVal block);
+KAddr panel_scale(const Panel *p, uint32_t group, KVal block, int part); /* v16f32 */
+KAddr panel_min(const Panel *p, uint32_t group, KVal block, int part);   /* v16f32, with minima */
+
+/* What one chunk of tokens does with one filling of the panel. */
+typedef struct PanelPass {
+  Panel panel;
+  KVal first, blocks; /* of the row, in the panel: i64 */
+  KVal token, end;    /* of the chunk: i64 */
+  KVal sums;          /* local f32: [token of the chunk][group][16], what earlier blocks gave */
+} PanelPass;
+/* The groups of `t` and all of `tokens` tokens: from weights to stores, inside a par loop. */
+void contract_panels(Contract *c, Tile *t, KVal tokens);
 
 #endif

@@ -16,7 +16,8 @@ import tempfile
 import common
 
 TARGETS = common.ROOT / "backends/cpu/targets.def"
-NAMES = ["token_tile", "float_tile", "row_groups", "query_tile", "prefetch_bytes"]
+NAMES = ["token_tile", "float_tile", "row_groups", "query_tile", "prefetch_bytes", "group_tile", "panel_blocks",
+         "panel_tokens"]
 TRIED = {"token_tile": [1, 2, 3, 4, 5, 6, 8], "float_tile": [4, 8, 12, 16], "query_tile": [1, 2, 4, 6, 8],
          "stream": [(g, p) for g in (1, 2, 4) for p in (0, 1024, 2048, 4096, 8192, 16384)]}
 
@@ -26,7 +27,7 @@ def level_sizes(level):
     for row in re.findall(r"^CPU_TARGET\((.*)\)", TARGETS.read_text(encoding="utf-8"), re.M):
         fields = [f.strip() for f in row.split(",")]
         if fields[0].strip('"') == level:
-            return dict(zip(NAMES, map(int, fields[5:10])))
+            return dict(zip(NAMES, map(int, fields[5:])))
     common.die(f"{TARGETS.name} has no row '{level}'")
 
 

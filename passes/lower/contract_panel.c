@@ -1,0 +1,313 @@
+/* Integer contractions of many tokens: weights are unpacked once into a panel that all tokens pass.
+ *
+ * A par iteration is a few groups of 16 rows. For a chunk of tokens and a chunk of blocks along K
+ * the groups' blocks are unpacked into a local (codes as dot4 wants them, scales and minima as
+ * f32), which then lies in the first cache; tiles of tokens meet it, and the f32 sums of (token,
+ * row) wait in another local from one chunk of K to the next, to the bit what they were:
+ *
+ *   for chunk of tokens:  sums = 0
+ *     for chunk of K:  panel = unpack(W[groups, chunk])
+ *       for tile of tokens x groups:  acc = sums[tile]
+ *         for b in blocks of the panel carry acc:
+ *           hi = 0;  lo = -zero * sum[b]
+ *           for j in 0..8 (unrolled):  hi = dot4(code[j], x.hi[b, j], hi);  lo = ..   // all
+ * outputs acc = fma(scale, 128 * hi + lo, acc);  acc = fma(min, sum[b], acc) sums[tile] = acc for
+ * each token:  y = sums * s (+ bias), the cluster's epilogue, the stores
+ *
+ * j is the outer loop of a tile, so that one code vector is live a group and one broadcast a token;
+ * each output's order of additions is that of contract.c. With a scale for every 16 the line of
+ * fma follows each half of the codes, with its own hi and lo.
+ */
+#include "passes/lower/contract.h"
+
+#include <string.h>
+
+enum { CODE_BYTES = 8 * 64, VECTOR = 64, LOCAL_BYTES = 65536, LANES = 16 };
+/* Of a block in the panel: codes, two scales, two minima. */
+enum { PANEL_SCALE = CODE_BYTES, PANEL_MIN = PANEL_SCALE + 2 * VECTOR };
+enum { PANEL_BLOCK = PANEL_MIN + 2 * VECTOR };
+
+/* ---- the panel ----------------------------------------------------------------------------- */
+
+/* Which fields a format's blocks have: asked of an unpacking that is thrown away. */
+static QuantInts form_of(const QuantDef *q) {
+  Arena *a = arena_new();
+  KBuilder b = kbuilder(kernel_new(a, "form", KC_contract));
+  QuantInts w = {0};
+  KVal packed = k_buffer(&b, "w", K_i8);
+  q->unpack_ints(&b, k_addr(packed), k_i64(&b, 0), &w);
+  arena_free(a);
+  return w;
+}
+
+/* n in equal shares of at most `most`, each a multiple of `unit` (which `most` need not be). */
+static int64_t share_of(int64_t n, int64_t most, int64_t unit) {
+  if (most < unit) most = unit;
+  most = most / unit * unit;
+  int64_t shares = (n + most - 1) / most;
+  return shares ? ((n + shares - 1) / shares + unit - 1) / unit * unit : unit;
+}
+
+void panel_begin(Contract *c, Panel *p, uint32_t groups) {
+  QuantInts w = form_of(c->quant);
+  *p = (Panel){.groups = groups, .bits = w.bits, .zero = w.zero, .parts = w.parts};
+  p->minima = w.min[0] != 0;
+  p->blocks = share_of(c->act.blocks, c->d.l->target->panel_blocks, quant_subs(c->quant));
+  p->local = k_local(&c->d.b, "panel", K_i8, groups * p->blocks * PANEL_BLOCK);
+}
+
+KAddr panel_codes(const Panel *p, uint32_t group, KVal block) {
+  return k_off(k_at(k_addr(p->local), block, PANEL_BLOCK), group * p->blocks * PANEL_BLOCK);
+}
+
+KAddr panel_scale(const Panel *p, uint32_t group, KVal block, int part) {
+  return k_off(panel_codes(p, group, block), PANEL_SCALE + part * VECTOR);
+}
+
+KAddr panel_min(const Panel *p, uint32_t group, KVal block, int part) {
+  return k_off(panel_codes(p, group, block), PANEL_MIN + part * VECTOR);
+}
+
+/* Block `sub` of packed block `packed` of every group, to block `to` of the panel. */
+static void fill_block(Contract *c, const Panel *p, const KVal *group, KVal packed, KVal sub,
+                       KVal to) {
+  KBuilder *b = &c->d.b;
+  for (uint32_t g = 0; g < p->groups; g++) {
+    QuantInts w = {0};
+    KAddr at = k_at(k_at(k_addr(c->w), group[g], c->group_bytes), packed, c->quant->packed_bytes);
+    c->quant->unpack_ints(b, at, sub, &w);
+    for (int j = 0; j < 8; j++) k_store(b, w.code[j], k_off(panel_codes(p, g, to), j * VECTOR));
+    for (int i = 0; i < w.parts; i++) k_store(b, w.scale[i], panel_scale(p, g, to, i));
+    for (int i = 0; i < w.parts && p->minima; i++) k_store(b, w.min[i], panel_min(p, g, to, i));
+  }
+}
+
+void panel_fill(Contract *c, const Panel *p, const KVal *group, KVal first, KVal n) {
+  KBuilder *b = &c->d.b;
+  int64_t subs = quant_subs(c->quant);
+  KVal step = k_i64(b, subs);
+  if (subs == 1) {
+    KVal i = k_for(b, "b", k_i64(b, 0), n, 1, 0, NULL);
+    fill_block(c, p, group, k_op2(b, KOP_add, first, i), k_i64(b, 0), i);
+    k_for_end(b, NULL);
+    return;
+  }
+  KVal at = k_for(b, "b", k_i64(b, 0), n, subs, 0, NULL);
+  KVal packed = k_op2(b, KOP_div, k_op2(b, KOP_add, first, at), step);
+  KVal here = k_op2(b, KOP_min, k_op2(b, KOP_sub, n, at), step);
+  KVal sub = k_for(b, "s", k_i64(b, 0), here, 1, 0, NULL);
+  fill_block(c, p, group, packed, sub, k_op2(b, KOP_add, at, sub));
+  k_for_end(b, NULL);
+  k_for_end(b, NULL);
+}
+
+/* ---- a tile of tokens by groups ------------------------------------------------------------ */
+
+/* The groups of a tile: `groups` of the panel's, from `group` on. */
+typedef struct PanelTile {
+  uint32_t group, groups, tokens;
+  KVal token[TILE_TOKENS];
+} PanelTile;
+
+enum { PANEL_OUTPUTS = TILE_GROUPS * TILE_TOKENS };
+
+static KAddr sum_at(const PanelPass *s, uint32_t group, KVal token) {
+  KAddr row = k_at(k_addr(s->sums), token, s->panel.groups * LANES);
+  return k_off(k_at(row, s->token, -(int64_t)s->panel.groups * LANES), group * LANES);
+}
+
+/* The sum of q over part p of a block of one token, as v16i32. */
+static KVal part_sum(Contract *c, const Panel *p, KAddr word, int part) {
+  KBuilder *b = &c->d.b;
+  KVal half = 0, sum = 0;
+  if (p->parts > 1) half = k_load(b, KT(i32, 1), k_off(word, c->act.halves));
+  if (p->parts == 1 || part > 0) sum = k_load(b, KT(i32, 1), k_off(word, c->act.sums));
+  return k_splat(b, !half ? sum : part == 0 ? half : k_op2(b, KOP_sub, sum, half));
+}
+
+/* x.hi or x.lo at 4 bytes of one token, in all lanes. */
+static KVal four_codes(Contract *c, KAddr x, int64_t offset) {
+  KBuilder *b = &c->d.b;
+  return k_splat(b, k_load(b, KT(i32, 1), k_off(x, offset)));
+}
+
+/* sums[i] += codes of part `part` times x, for every output i of the tile: exact, in i32. `block`
+ * counts in the panel, `x` are the tokens' blocks. */
+static void tile_products(Contract *c, const PanelPass *s, const PanelTile *t, int part, KVal block,
+                          const KAddr *x, KVal *sum) {
+  KBuilder *b = &c->d.b;
+  const Panel *p = &s->panel;
+  int n = 8 / p->parts;
+  uint32_t outputs = t->groups * t->tokens;
+  KVal hi[PANEL_OUTPUTS];
+  for (uint32_t i = 0; i < outputs; i++) hi[i] = k_int(b, KT(i32, 16), 0);
+  for (int j = part * n; j < (part + 1) * n; j++) {
+    KVal code[TILE_GROUPS];
+    for (uint32_t g = 0; g < t->groups; g++)
+      code[g] = k_load(b, KT(i32, 16), k_off(panel_codes(p, t->group + g, block), j * VECTOR));
+    for (uint32_t k = 0; k < t->tokens; k++) {
+      if (c->act.planes2) {
+        KVal x_hi = four_codes(c, x[k], 4 * j);
+        for (uint32_t g = 0; g < t->groups; g++) {
+          KVal *to = &hi[g * t->tokens + k];
+          *to = k_dot4(b, code[g], x_hi, *to, p->bits);
+        }
+      }
+      KVal x_lo = four_codes(c, x[k], (c->act.planes2 ? 32 : 0) + 4 * j);
+      for (uint32_t g = 0; g < t->groups; g++) {
+        KVal *to = &sum[g * t->tokens + k];
+        *to = k_dot4(b, code[g], x_lo, *to, p->bits);
+      }
+    }
+  }
+  if (!c->act.planes2) return;
+  for (uint32_t i = 0; i < outputs; i++)
+    sum[i] = k_op2(b, KOP_add, k_op2(b, KOP_shl, hi[i], k_int(b, KT(i32, 16), 7)), sum[i]);
+}
+
+/* One block of the panel for every output of the tile. */
+static void tile_block(Contract *c, const PanelPass *s, const PanelTile *t, KVal block, KVal *acc) {
+  KBuilder *b = &c->d.b;
+  const Panel *p = &s->panel;
+  KVal along = k_op2(b, KOP_add, s->first, block); /* in the row */
+  KAddr x[TILE_TOKENS], word[TILE_TOKENS];
+  for (uint32_t k = 0; k < t->tokens; k++) {
+    KAddr row = k_at(k_addr(c->x), t->token[k], c->act.row_bytes);
+    x[k] = k_at(row, along, c->act.block_bytes);
+    word[k] = k_at(row, along, 4);
+  }
+  for (int part = 0; part < p->parts; part++) {
+    KVal product[PANEL_OUTPUTS], total[TILE_TOKENS] = {0};
+    for (uint32_t k = 0; k < t->tokens; k++) {
+      KVal start = k_int(b, KT(i32, 16), 0);
+      if (p->zero || p->minima) total[k] = part_sum(c, p, word[k], part);
+      if (p->zero)
+        start =
+            k_op2(b, KOP_sub, start, k_op2(b, KOP_mul, total[k], k_int(b, KT(i32, 16), p->zero)));
+      for (uint32_t g = 0; g < t->groups; g++) product[g * t->tokens + k] = start;
+    }
+    tile_products(c, s, t, part, block, x, product);
+    for (uint32_t k = 0; k < t->tokens; k++) {
+      KVal q = p->minima ? k_cvt(b, total[k], K_f32) : 0, scale = 0;
+      if (!c->act.planes2) {
+        scale = k_splat(b, k_load(b, KT(f32, 1), k_off(word[k], c->act.scales)));
+        if (q) q = k_op2(b, KOP_mul, q, scale);
+      }
+      for (uint32_t g = 0; g < t->groups; g++) {
+        KVal f = k_cvt(b, product[g * t->tokens + k], K_f32), *a = &acc[g * t->tokens + k];
+        if (scale) f = k_op2(b, KOP_mul, f, scale);
+        *a = k_fma(b, k_load(b, KT(f32, 16), panel_scale(p, t->group + g, block, part)), f, *a);
+        if (!q) continue;
+        *a = k_fma(b, k_load(b, KT(f32, 16), panel_min(p, t->group + g, block, part)), q, *a);
+      }
+    }
+  }
+}
+
+static void pass_tile(Contract *c, const PanelPass *s, const PanelTile *t) {
+  KBuilder *b = &c->d.b;
+  KVal acc[PANEL_OUTPUTS];
+  uint32_t n = t->groups * t->tokens;
+  for (uint32_t i = 0; i < n; i++)
+    acc[i] = k_load(b, KT(f32, 16), sum_at(s, t->group + i / t->tokens, t->token[i % t->tokens]));
+  KVal block = k_for(b, "b", k_i64(b, 0), s->blocks, 1, n, acc);
+  tile_block(c, s, t, block, acc);
+  k_for_end(b, acc);
+  for (uint32_t i = 0; i < n; i++)
+    k_store(b, acc[i], sum_at(s, t->group + i / t->tokens, t->token[i % t->tokens]));
+}
+
+/* Tokens lo .. hi, `tokens` at a time, meet `groups` of the panel's groups from `group` on. */
+static void pass_loop(Contract *c, const PanelPass *s, KVal lo, KVal hi, uint32_t group,
+                      uint32_t groups, uint32_t tokens) {
+  KBuilder *b = &c->d.b;
+  PanelTile t = {.group = group, .groups = groups, .tokens = tokens};
+  KVal at = k_for(b, "t", lo, hi, tokens, 0, NULL);
+  for (uint32_t i = 0; i < tokens; i++) t.token[i] = k_op2(b, KOP_add, at, k_i64(b, i));
+  pass_tile(c, s, &t);
+  k_for_end(b, NULL);
+}
+
+/* All tokens of the chunk past the panel. */
+static void pass_tokens(Contract *c, const PanelPass *s) {
+  KBuilder *b = &c->d.b;
+  const LowerTarget *target = c->d.l->target;
+  uint32_t most = contract_clamped(target->group_tile, TILE_GROUPS);
+  uint32_t outputs = most * contract_clamped(target->token_tile, TILE_TOKENS);
+  for (uint32_t g = 0; g < s->panel.groups; g += most) {
+    uint32_t groups = s->panel.groups - g < most ? s->panel.groups - g : most;
+    uint32_t tokens = contract_clamped(outputs / groups, TILE_TOKENS);
+    KVal tile = k_i64(b, tokens), n = k_op2(b, KOP_sub, s->end, s->token);
+    KVal whole = k_op2(b, KOP_mul, k_op2(b, KOP_div, n, tile), tile);
+    KVal mid = k_op2(b, KOP_add, s->token, whole);
+    pass_loop(c, s, s->token, mid, g, groups, tokens);
+    if (tokens > 1) pass_loop(c, s, mid, s->end, g, groups, 1);
+  }
+}
+
+/* ---- the loops around ---------------------------------------------------------------------- */
+
+static void clear_sums(Contract *c, const PanelPass *s) {
+  KBuilder *b = &c->d.b;
+  KVal t = k_for(b, "t", s->token, s->end, 1, 0, NULL);
+  for (uint32_t g = 0; g < s->panel.groups; g++) k_store(b, k_f32(b, LANES, 0), sum_at(s, g, t));
+  k_for_end(b, NULL);
+}
+
+/* From sums to results, token by token. `t` holds the groups. */
+static void finish_tokens(Contract *c, const PanelPass *s, Tile *t) {
+  KBuilder *b = &c->d.b;
+  t->tokens = 1;
+  t->token[0] = k_for(b, "t", s->token, s->end, 1, 0, NULL);
+  KVal acc[TILE_GROUPS], scale = 0;
+  KAddr row = k_at(k_addr(c->x), t->token[0], c->act.row_bytes);
+  if (c->act.planes2) scale = k_splat(b, k_load(b, KT(f32, 1), k_off(row, c->act.scales)));
+  for (uint32_t g = 0; g < t->groups; g++) {
+    acc[g] = k_load(b, KT(f32, LANES), sum_at(s, g, t->token[0]));
+    if (scale) acc[g] = k_op2(b, KOP_mul, acc[g], scale);
+  }
+  for (uint32_t set = 0; set * c->parts < t->groups; set++) contract_finish(c, t, set, 0, acc);
+  k_for_end(b, NULL);
+}
+
+/* Tokens that meet one unpacking, at most: as many as the target says and sums have room for. */
+static int64_t chunk_of(const Contract *c, const Panel *p) {
+  int64_t left = LOCAL_BYTES - p->groups * p->blocks * PANEL_BLOCK;
+  int64_t room = left / (p->groups * VECTOR), most = c->d.l->target->panel_tokens;
+  BUG_IF(room < 1, "a panel of %lld blocks leaves no room for sums", (long long)p->blocks);
+  return most < 1 ? 1 : most > room ? room : most;
+}
+
+/* How many tokens the chunks have, all but the last the same: a multiple of 4 when there is room.
+ */
+static KVal even_chunk(KBuilder *b, KVal tokens, int64_t most) {
+  KVal chunks = k_op2(b, KOP_div, k_op2(b, KOP_add, tokens, k_i64(b, most - 1)), k_i64(b, most));
+  KVal more = k_op2(b, KOP_sub, chunks, k_i64(b, 1));
+  KVal even =
+      k_op2(b, KOP_div, k_op2(b, KOP_add, tokens, more), k_op2(b, KOP_max, chunks, k_i64(b, 1)));
+  even = k_op2(b, KOP_and, k_op2(b, KOP_add, even, k_i64(b, 3)), k_i64(b, -4));
+  return k_op2(b, KOP_min, even, k_i64(b, most));
+}
+
+void contract_panels(Contract *c, Tile *t, KVal tokens) {
+  KBuilder *b = &c->d.b;
+  PanelPass s = {0};
+  panel_begin(c, &s.panel, t->groups);
+  int64_t most = chunk_of(c, &s.panel);
+  s.sums = k_local(b, "sums", K_f32, most * t->groups * LANES);
+  KVal zero = k_i64(b, 0), chunk = even_chunk(b, tokens, most);
+  KVal chunks = k_op2(b, KOP_div, k_op2(b, KOP_add, tokens, k_op2(b, KOP_sub, chunk, k_i64(b, 1))),
+                      k_op2(b, KOP_max, chunk, k_i64(b, 1)));
+  KVal at = k_for(b, "chunk", zero, chunks, 1, 0, NULL);
+  s.token = k_op2(b, KOP_mul, at, chunk);
+  s.end = k_op2(b, KOP_min, k_op2(b, KOP_add, s.token, chunk), tokens);
+  clear_sums(c, &s);
+  s.first = k_for(b, "k", zero, k_i64(b, c->act.blocks), s.panel.blocks, 0, NULL);
+  s.blocks = k_op2(b, KOP_min, k_op2(b, KOP_sub, k_i64(b, c->act.blocks), s.first),
+                   k_i64(b, s.panel.blocks));
+  panel_fill(c, &s.panel, t->group, s.first, s.blocks);
+  pass_tokens(c, &s);
+  k_for_end(b, NULL);
+  finish_tokens(c, &s, t);
+  k_for_end(b, NULL);
+}
