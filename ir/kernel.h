@@ -42,6 +42,9 @@ typedef enum KOpCode {
   KOP_COUNT
 } KOpCode;
 const char *kop_name(KOpCode op);
+static inline uint32_t kop_addrs(KOpCode op) { /* addresses of an instruction */
+  return op == KOP_mma ? 3 : op == KOP_load || op == KOP_store || op == KOP_prefetch;
+}
 char kop_kind(KOpCode op);     /* 'A' 'M' 'C' 'T' 'S' */
 uint32_t kop_args(KOpCode op); /* operands, without an optional mask */
 const char *kscalar_name(KScalar s);
@@ -62,6 +65,13 @@ typedef struct KAddr {
   int64_t offset;
   int64_t lane; /* 1 unless strided */
 } KAddr;
+
+/* mma: c is a local of i32, a and b are bytes; row and group are distances in bytes. */
+typedef struct KMma {
+  int64_t m, n, k, row, group;
+  bool add;
+} KMma;
+enum { KMMA_M = 64, KMMA_N = 4, KMMA_K = 1 << 16 }; /* the largest sizes */
 
 typedef struct KInst KInst;
 typedef struct KRegion {
@@ -91,7 +101,8 @@ struct KInst {
     int64_t i;
     double f;
   } imm;
-  KAddr *addr; /* load, store, prefetch */
+  KAddr *addr; /* load, store, prefetch: one; mma: three, of c, a and b */
+  KMma *mma;
   KLoop *loop; /* for, if, par */
 };
 
@@ -168,6 +179,7 @@ KVal k_load_mask(KBuilder *b, KType t, KAddr a, KVal mask);
 void k_store(KBuilder *b, KVal x, KAddr a);
 void k_store_mask(KBuilder *b, KVal x, KAddr a, KVal mask);
 void k_prefetch(KBuilder *b, KAddr a);
+void k_mma(KBuilder *b, KAddr c, KAddr a, KAddr x, KMma sizes); /* c = or += a times x */
 
 /* Begins a loop; instructions go into its body until k_for_end. carry[i] on return is the value of
  * the i-th carry inside the body; k_for_end takes the next values and writes the results over

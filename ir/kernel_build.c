@@ -28,7 +28,8 @@ KInst *kernel_inst(Kernel *k, KOpCode op, KType t) {
   KInst *in = ARENA_NEW(k->arena, KInst);
   in->op = op;
   in->type = t;
-  if (kop_kind(op) == 'M') in->addr = ARENA_NEW(k->arena, KAddr);
+  if (kop_addrs(op)) in->addr = ARENA_ARRAY(k->arena, KAddr, kop_addrs(op));
+  if (op == KOP_mma) in->mma = ARENA_NEW(k->arena, KMma);
   if (kop_kind(op) == 'C') in->loop = ARENA_NEW(k->arena, KLoop);
   return in;
 }
@@ -384,6 +385,16 @@ void k_store_mask(KBuilder *b, KVal x, KAddr a, KVal mask) {
 
 void k_prefetch(KBuilder *b, KAddr a) {
   emit(b, access(b, KOP_prefetch, (KType){0}, &a));
+}
+
+void k_mma(KBuilder *b, KAddr c, KAddr a, KAddr x, KMma sizes) {
+  KInst *in = access(b, KOP_mma, (KType){0}, &c);
+  in->addr[1] = a;
+  in->addr[2] = x;
+  kernel_addr_normalise(b->kernel, &in->addr[1]);
+  kernel_addr_normalise(b->kernel, &in->addr[2]);
+  *in->mma = sizes;
+  emit(b, in);
 }
 
 /* ---- loops ---------------------------------------------------------------------------------- */

@@ -49,9 +49,8 @@ static KScalar base_scalar(const KEval *e, const KAddr *a) {
   return (KScalar)e->k->values[a->base].type.scalar;
 }
 
-/* Byte address of lane 0 in *at and the distance of lanes in *apart; an error when it overflows. */
-static bool address(KEval *e, const KStep *s, uint64_t *at, uint64_t *apart) {
-  const KAddr *a = s->inst->addr;
+/* The byte address of an access; an error when it overflows. */
+static bool address(KEval *e, const KStep *s, const KAddr *a, uint64_t *at) {
   int64_t sum = a->offset, term, size = (int64_t)kscalar_size(base_scalar(e, a));
   bool over = false;
   for (uint32_t i = 0; i < a->nterm; i++) {
@@ -61,35 +60,41 @@ static bool address(KEval *e, const KStep *s, uint64_t *at, uint64_t *apart) {
   if (__builtin_mul_overflow(sum, size, &sum) || over)
     return keval_error(e, s, "its address overflows 64 bits");
   *at = (uint64_t)sum;
-  *apart = (uint64_t)a->lane * s->bytes;
   return true;
 }
 
-static bool check_lane(KEval *e, const KStep *s, const Memory *m, uint64_t at) {
-  if (at <= m->size && s->bytes <= m->size - at) return true;
-  const char *name = e->k->values[s->inst->addr->base].name;
-  return keval_error(e, s, "%%%s at byte %lld is outside its %llu bytes", name ? name : "?",
-                     (long long)at, (unsigned long long)m->size);
+static const char *base_name(const KEval *e, const KAddr *a) {
+  const char *name = e->k->values[a->base].name;
+  return name ? name : "?";
 }
 
-static bool check_defined(KEval *e, const KStep *s, const Memory *m, uint64_t at) {
-  for (uint64_t i = at; i < at + s->bytes; i++) {
+static bool check_defined(KEval *e, const KStep *s, const KAddr *a, uint64_t at, uint64_t bytes) {
+  const Memory *m = &e->mem[a->base];
+  for (uint64_t i = at; i < at + bytes; i++) {
     if (m->state[i] != UNDEFINED) continue;
-    const char *name = e->k->values[s->inst->addr->base].name;
-    return keval_error(e, s, "local %%%s is not defined at byte %llu", name ? name : "?",
+    return keval_error(e, s, "local %%%s is not defined at byte %llu", base_name(e, a),
                        (unsigned long long)i);
   }
   return true;
 }
 
 /* Tells the watch of an access to a buffer. */
-static bool watch(KEval *e, const KStep *s, const Memory *m, uint64_t at, uint64_t bytes,
+static bool watch(KEval *e, const KStep *s, const KAddr *a, uint64_t at, uint64_t bytes,
                   bool store) {
-  const char *other = kwatch_touch(e->watch, m->data + at, bytes, store);
+  const char *other = kwatch_touch(e->watch, e->mem[a->base].data + at, bytes, store);
   if (!other) return true;
-  const char *name = e->k->values[s->inst->addr->base].name;
-  return keval_error(e, s, "%%%s at byte %llu %s", name ? name : "?", (unsigned long long)at,
-                     other);
+  return keval_error(e, s, "%%%s at byte %llu %s", base_name(e, a), (unsigned long long)at, other);
+}
+
+/* All that is to be asked before bytes are read or written. */
+static bool check_access(KEval *e, const KStep *s, const KAddr *a, uint64_t at, uint64_t bytes,
+                         bool store) {
+  const Memory *m = &e->mem[a->base];
+  if (at > m->size || bytes > m->size - at)
+    return keval_error(e, s, "%%%s at byte %lld is outside its %llu bytes", base_name(e, a),
+                       (long long)at, (unsigned long long)m->size);
+  if (m->state) return store || check_defined(e, s, a, at, bytes);
+  return !e->watch || watch(e, s, a, at, bytes, store);
 }
 
 static void read_lane(const KStep *s, KReg *r, int n, const uint8_t *p) {
@@ -117,8 +122,9 @@ static void write_lane(const KStep *s, const KReg *r, int n, uint8_t *p) {
 
 static bool run_load(KEval *e, const KStep *s) {
   const Memory *m = &e->mem[s->inst->addr->base];
-  uint64_t apart, at;
-  if (!address(e, s, &at, &apart)) return false;
+  const KAddr *a = s->inst->addr;
+  uint64_t apart = (uint64_t)a->lane * s->bytes, at = 0;
+  if (!address(e, s, a, &at)) return false;
   for (int n = 0; n < s->lanes; n++, at += apart) {
     if (s->a && !s->a->i[n]) {
       if (s->bytes == 8)
@@ -127,8 +133,7 @@ static bool run_load(KEval *e, const KStep *s) {
         s->out->i[n] = 0;
       continue;
     }
-    if (!check_lane(e, s, m, at) || (m->state && !check_defined(e, s, m, at))) return false;
-    if (e->watch && !m->state && !watch(e, s, m, at, s->bytes, false)) return false;
+    if (!check_access(e, s, a, at, s->bytes, false)) return false;
     read_lane(s, s->out, n, m->data + at);
   }
   return true;
@@ -136,12 +141,12 @@ static bool run_load(KEval *e, const KStep *s) {
 
 static bool run_store(KEval *e, const KStep *s) {
   const Memory *m = &e->mem[s->inst->addr->base];
-  uint64_t apart, at;
-  if (!address(e, s, &at, &apart)) return false;
+  const KAddr *a = s->inst->addr;
+  uint64_t apart = (uint64_t)a->lane * s->bytes, at = 0;
+  if (!address(e, s, a, &at)) return false;
   for (int n = 0; n < s->lanes; n++, at += apart) {
     if (s->b && !s->b->i[n]) continue;
-    if (!check_lane(e, s, m, at)) return false;
-    if (e->watch && !m->state && !watch(e, s, m, at, s->bytes, true)) return false;
+    if (!check_access(e, s, a, at, s->bytes, true)) return false;
     write_lane(s, s->a, n, m->data + at);
     if (m->state) memset(m->state + at, e->now, s->bytes);
   }
@@ -151,11 +156,45 @@ static bool run_store(KEval *e, const KStep *s) {
 /* The common case: 16 whole f32 or i32 lanes beside each other in a buffer. */
 static bool run_load_64(KEval *e, const KStep *s) {
   const Memory *m = &e->mem[s->inst->addr->base];
-  uint64_t apart, at;
-  if (!address(e, s, &at, &apart)) return false;
+  uint64_t at = 0;
+  if (!address(e, s, s->inst->addr, &at)) return false;
   if (at > m->size || m->size - at < 64) return run_load(e, s);
-  if (e->watch && !watch(e, s, m, at, 64, false)) return false;
+  if (e->watch && !watch(e, s, s->inst->addr, at, 64, false)) return false;
   memcpy(s->out->i, m->data + at, 64);
+  return true;
+}
+
+/* One vector of an mma's result: adds to it the dot4s of k words of a and k vectors of b. */
+static bool run_mma_sum(KEval *e, const KStep *s, uint64_t row, uint64_t group, int32_t *sum) {
+  const KAddr *addr = s->inst->addr;
+  uint64_t k = (uint64_t)s->inst->mma->k;
+  if (!check_access(e, s, &addr[1], row, 4 * k, false)) return false;
+  if (!check_access(e, s, &addr[2], group, 64 * k, false)) return false;
+  const uint8_t *a = e->mem[addr[1].base].data + row, *b = e->mem[addr[2].base].data + group;
+  for (uint64_t j = 0; j < k; j++)
+    for (uint64_t byte = 0; byte < 64; byte++)
+      sum[byte / 4] = (int32_t)((uint32_t)sum[byte / 4] +
+                                (uint32_t)(b[64 * j + byte] * (int8_t)a[4 * j + byte % 4]));
+  return true;
+}
+
+static bool run_mma(KEval *e, const KStep *s) {
+  const KAddr *addr = s->inst->addr;
+  const KMma *z = s->inst->mma;
+  const Memory *c = &e->mem[addr[0].base];
+  uint64_t at[3] = {0};
+  for (int i = 0; i < 3; i++)
+    if (!address(e, s, &addr[i], &at[i])) return false;
+  for (int64_t i = 0; i < z->m * z->n; i++) {
+    int32_t sum[16] = {0};
+    uint64_t to = at[0] + 64 * (uint64_t)i, row = at[1] + (uint64_t)(i / z->n * z->row);
+    uint64_t group = at[2] + (uint64_t)(i % z->n * z->group);
+    if (!check_access(e, s, &addr[0], to, sizeof sum, !z->add)) return false;
+    if (z->add) memcpy(sum, c->data + to, sizeof sum);
+    if (!run_mma_sum(e, s, row, group, sum)) return false;
+    memcpy(c->data + to, sum, sizeof sum);
+    memset(c->state + to, e->now, sizeof sum);
+  }
   return true;
 }
 
@@ -248,6 +287,8 @@ static void decode_inst(KEval *e, const KInst *in, KStep *s) {
   s->bits = (uint8_t)kscalar_bits((KScalar)in->type.scalar);
   if (in->op == KOP_prefetch)
     s->run = run_nothing;
+  else if (in->op == KOP_mma)
+    s->run = run_mma;
   else if (kop_kind(in->op) == 'M')
     decode_memory(e, in, s);
   else if (kop_kind(in->op) == 'C')

@@ -191,7 +191,30 @@ static Status parse_addr(Parser *p, KAddr *a) {
   return OK;
 }
 
+static Status parse_size(Parser *p, const char *name, int64_t *out) {
+  TRY(lex_expect(&p->l, name));
+  TRY(lex_expect(&p->l, "="));
+  return lex_i64(&p->l, out);
+}
+
+/* `mma %c[..], %a[..], %b[..] m=16 n=1 k=8 row=640 group=0 add` */
+static Status parse_mma(Parser *p, KInst *in) {
+  KMma *s = in->mma;
+  for (uint32_t i = 0; i < 3; i++) {
+    if (i) TRY(lex_expect(&p->l, ","));
+    TRY(parse_addr(p, &in->addr[i]));
+  }
+  TRY(parse_size(p, "m", &s->m));
+  TRY(parse_size(p, "n", &s->n));
+  TRY(parse_size(p, "k", &s->k));
+  TRY(parse_size(p, "row", &s->row));
+  TRY(parse_size(p, "group", &s->group));
+  s->add = lex_accept(&p->l, "add");
+  return OK;
+}
+
 static Status parse_memory(Parser *p, KInst *in) {
+  if (in->op == KOP_mma) return parse_mma(p, in);
   if (in->op == KOP_load) TRY(parse_type(p, &in->type));
   if (in->op == KOP_store) {
     TRY(parse_typed(p, &in->arg[in->narg++]));

@@ -77,9 +77,24 @@ static void put_addr(Printer *p, const KAddr *a) {
   if (a->lane != 1) buf_printf(p->out, " lane=%lld", (long long)a->lane);
 }
 
+static void put_mma(Printer *p, const KInst *in) {
+  const KMma *s = in->mma;
+  for (uint32_t i = 0; i < 3; i++) {
+    if (i) buf_puts(p->out, ", ");
+    put_addr(p, &in->addr[i]);
+  }
+  buf_printf(p->out, " m=%lld n=%lld k=%lld row=%lld group=%lld%s", (long long)s->m,
+             (long long)s->n, (long long)s->k, (long long)s->row, (long long)s->group,
+             s->add ? " add" : "");
+}
+
 static void put_memory(Printer *p, const KInst *in) {
   uint32_t mask = 0;
   buf_puts(p->out, " ");
+  if (in->op == KOP_mma) {
+    put_mma(p, in);
+    return;
+  }
   if (in->op == KOP_load) {
     put_type(p, in->type);
     buf_puts(p->out, " ");

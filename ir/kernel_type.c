@@ -177,12 +177,39 @@ static const char *convert_rule(const Kernel *k, const KInst *in) {
   return NULL;
 }
 
-static const char *memory_rule(const Kernel *k, const KInst *in) {
-  const KAddr *a = in->addr;
+static const char *address_rule(const Kernel *k, const KAddr *a) {
   KValueKind kind = k->values[a->base].kind;
   if (kind != KV_BUFFER && kind != KV_LOCAL) return "its address is neither buffer nor local";
   for (uint32_t i = 0; i < a->nterm; i++)
     if (!ktype_equal(k_type(k, a->term[i].index), KT(i64, 1))) return "an index must be i64";
+  return NULL;
+}
+
+static const char *mma_rule(const Kernel *k, const KInst *in) {
+  const KMma *s = in->mma;
+  const KValue *c = &k->values[in->addr[0].base];
+  if (c->kind != KV_LOCAL || c->type.scalar != K_i32) return "its result is a local of i32";
+  for (int i = 1; i < 3; i++) {
+    if (k_type(k, in->addr[i].base).scalar != K_i8) return "it multiplies bytes";
+    if (in->addr[i].base == in->addr[0].base) return "its result is an operand too";
+  }
+  for (int i = 0; i < 3; i++)
+    if (in->addr[i].lane != 1) return "its lanes stand beside each other";
+  if (s->m < 1 || s->m > KMMA_M) return "m must be 1..64";
+  if (s->n < 1 || s->n > KMMA_N) return "n must be 1..4";
+  if (s->k < 1 || s->k > KMMA_K) return "k must be 1..65536";
+  if (s->row < 0 || s->row > INT32_MAX || s->group < 0 || s->group > INT32_MAX)
+    return "row and group are distances in bytes below 2^31";
+  return NULL;
+}
+
+static const char *memory_rule(const Kernel *k, const KInst *in) {
+  const KAddr *a = in->addr;
+  for (uint32_t i = 0; i < kop_addrs(in->op); i++) {
+    const char *why = address_rule(k, &a[i]);
+    if (why) return why;
+  }
+  if (in->op == KOP_mma) return mma_rule(k, in);
   if (in->op == KOP_prefetch) return NULL;
   KType t = in->op == KOP_load ? in->type : k_type(k, in->arg[0]);
   if (t.scalar == K_void || t.scalar == K_i1) return "i1 isn't kept in memory";

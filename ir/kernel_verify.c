@@ -112,8 +112,7 @@ static Status check_literal(Verifier *v, const KInst *in, const KRegion *r, uint
 
 /* ---- instructions --------------------------------------------------------------------------- */
 
-static Status check_address(Verifier *v, const KInst *in) {
-  const KAddr *a = in->addr;
+static Status check_address(Verifier *v, const KInst *in, const KAddr *a) {
   TRY(check_use(v, in, a->base));
   KValueKind kind = v->k->values[a->base].kind;
   if (kind != KV_BUFFER && kind != KV_LOCAL)
@@ -185,7 +184,7 @@ static Status check_loop(Verifier *v, const KInst *in, bool prologue) {
 static Status check_inst(Verifier *v, const KInst *in, bool prologue) {
   if (in->op >= KOP_COUNT || in->narg > COUNT(in->arg)) return wrong(v, 6, NULL, "unknown op");
   TRY(check_list(v, in, in->arg, in->narg));
-  if (kop_kind(in->op) == 'M') TRY(check_address(v, in));
+  for (uint32_t i = 0; i < kop_addrs(in->op); i++) TRY(check_address(v, in, &in->addr[i]));
   const char *why = kinst_ill_typed(v->k, in);
   if (why) return wrong(v, 6, in, "%s", why);
   if (in->op == KOP_store && prologue && v->k->values[in->addr->base].kind != KV_LOCAL)
@@ -273,11 +272,18 @@ static bool same_loop(Pair *p, const KInst *x, const KInst *y) {
   return true;
 }
 
+static bool same_mma(const KMma *x, const KMma *y) {
+  return x->m == y->m && x->n == y->n && x->k == y->k && x->row == y->row && x->group == y->group &&
+         x->add == y->add;
+}
+
 static bool same_inst(Pair *p, const KInst *x, const KInst *y) {
   if (x->op != y->op || !ktype_equal(x->type, y->type) || x->narg != y->narg ||
       x->imm.i != y->imm.i || !same_values(p, x->arg, y->arg, x->narg))
     return false;
-  if (x->addr && !same_addr(p, x->addr, y->addr)) return false;
+  for (uint32_t i = 0; i < kop_addrs(x->op); i++)
+    if (!same_addr(p, &x->addr[i], &y->addr[i])) return false;
+  if (x->mma && !same_mma(x->mma, y->mma)) return false;
   if (x->loop) return same_loop(p, x, y);
   if (x->result) p->map[x->result] = y->result;
   return true;

@@ -56,6 +56,7 @@ typedef struct LowerTarget {
   uint32_t group_tile;     /* groups of 16 rows a tile of many tokens; of fewer, more tokens */
   uint32_t panel_blocks;   /* unpacked at once of each group (contract_panel.c) */
   uint32_t panel_tokens;   /* that meet one unpacking; both fit in a kernel's locals */
+  bool mma;                /* multiplies tiles of integers: mma stays in kernels */
 } LowerTarget;
 
 /* Clusters to kernels and launches: packed weights laid out in order of use, arena planned,
@@ -63,6 +64,8 @@ typedef struct LowerTarget {
 Status lower_module(Module *m, const LowerTarget *t, PassCtx *c, KProgram **out);
 /* Kernel to Kernel: exp, tanh, erf, sin, cos, log by polynomials. */
 void expand_math(Kernel *k);
+/* Kernel to Kernel: mma by loops of dot4. */
+void expand_mma(Kernel *k);
 
 /* Packing: gives the bytes of one weight of the program (w->bytes of them) in order to `sink`, a
  * piece of about a megabyte at a time. What the sink returns ends the packing unless it is OK. */

@@ -123,6 +123,18 @@ static int in_order(const void *a, const void *b) {
   return x->kernel < y->kernel ? -1 : x->kernel > y->kernel;
 }
 
+/* The level at which a kernel of `level` is compiled: see cpu_kernel_symbol. */
+static uint32_t code_level(const EmitRequest *r, uint32_t level, uint32_t kernel) {
+  if (!level || !r->levels[level]->lower.mma) return level;
+  const CpuTarget *t = r->levels[level], *below = r->levels[level - 1];
+  bool extends = !strcmp(t->llvm_cpu, below->llvm_cpu) &&
+                 !strncmp(t->llvm_features, below->llvm_features, strlen(below->llvm_features)) &&
+                 below->isa + 1 == t->isa;
+  const Kernel *here = r->programs[level]->kernels[kernel];
+  bool same = extends && kernel_same(here, r->programs[level - 1]->kernels[kernel]);
+  return same ? level - 1 : level;
+}
+
 /* The dearest job goes to the part that has least, again and again. */
 static void deal(CodeRun *run) {
   const EmitRequest *r = run->request;
@@ -131,6 +143,7 @@ static void deal(CodeRun *run) {
   for (uint32_t l = 0; l < r->nlevels; l++)
     for (uint32_t k = 0; k < r->programs[l]->nkernels; k++) {
       const Kernel *kernel = r->programs[l]->kernels[k];
+      if (code_level(r, l, k) != l) continue;
       *VEC_PUSH(all, n, cap) = (Job){k, l, region_cost(kernel, &kernel->body)};
     }
   if (n) qsort(all, n, sizeof *all, dearer);
@@ -173,8 +186,10 @@ static double seconds(void) {
   return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-void cpu_kernel_symbol(const KProgram *p, uint32_t kernel, const CpuTarget *t, Buf *out) {
-  buf_printf(out, "ingot.k%u.%s.%s", kernel, p->kernels[kernel]->name, t->name);
+void cpu_kernel_symbol(const EmitRequest *r, uint32_t level, uint32_t kernel, Buf *out) {
+  level = code_level(r, level, kernel);
+  buf_printf(out, "ingot.k%u.%s.%s", kernel, r->programs[level]->kernels[kernel]->name,
+             r->levels[level]->name);
 }
 
 static void translate(CodeRun *run, Part *part, LLVMModuleRef module) {
@@ -182,7 +197,7 @@ static void translate(CodeRun *run, Part *part, LLVMModuleRef module) {
   for (uint32_t i = 0; i < part->njobs; i++) {
     const Job *j = &part->job[i];
     Buf symbol = {0};
-    cpu_kernel_symbol(r->programs[j->level], j->kernel, r->levels[j->level], &symbol);
+    cpu_kernel_symbol(r, j->level, j->kernel, &symbol);
     emit_kernel(module, r->programs[j->level]->kernels[j->kernel], r->levels[j->level],
                 run->constant[j->level][j->kernel], symbol.data);
     buf_free(&symbol);

@@ -21,7 +21,8 @@ typedef struct CpuCode {
 Status cpu_codegen(const EmitRequest *r, CodeForm form, Diag *d, CpuCode *out);
 void cpu_code_free(CpuCode *c);
 
-/* The name of a kernel's function: "ingot.k12.qkv.x86-64-v3". */
-void cpu_kernel_symbol(const KProgram *p, uint32_t kernel, const CpuTarget *t, Buf *out);
+/* The name of a kernel's function: "ingot.k12.qkv.x86-64-v3". The level in it is the one below when
+ * the two differ in tiles only and the kernel has none: it is compiled once. */
+void cpu_kernel_symbol(const EmitRequest *r, uint32_t level, uint32_t kernel, Buf *out);
 
 #endif

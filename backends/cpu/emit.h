@@ -17,6 +17,12 @@ typedef struct DotChain {
   uint32_t length; /* 0: not in words */
 } DotChain;
 
+/* How an mma is cut into tiles: c and a have `rows` rows, a has `words` words a row (emit_amx.c).
+ */
+typedef struct TileShape {
+  uint8_t rows, words;
+} TileShape;
+
 typedef struct KernelEmit {
   const Kernel *kernel;
   const CpuTarget *target;
@@ -28,6 +34,7 @@ typedef struct KernelEmit {
   LLVMValueRef *value; /* by KVal */
   DotChain *chain;     /* by KVal */
   const KInst **user;  /* by KVal: the one instruction that uses it; NULL: none or several */
+  TileShape tile;      /* of every mma; rows 0: there are none, or of several shapes */
 } KernelEmit;
 
 /* Adds the kernel to `module` as an external function `symbol` of type IngotKernelFn. */
@@ -56,5 +63,10 @@ void emit_reduce(KernelEmit *e, const KInst *in);
 void emit_lookup(KernelEmit *e, const KInst *in);
 void emit_dot4(KernelEmit *e, const KInst *in);
 void emit_memory(KernelEmit *e, const KInst *in);
+LLVMValueRef emit_address(KernelEmit *e, const KAddr *a);
+void emit_mma(KernelEmit *e, const KInst *in);
+/* Around the body of a kernel: set up the tiles for its mma, if any; leave them empty. */
+void emit_mma_begin(KernelEmit *e);
+void emit_mma_end(KernelEmit *e);
 
 #endif

@@ -300,8 +300,9 @@ static void note_uses(KernelEmit *e, uint8_t *uses, const KRegion *r) {
   for (uint32_t i = 0; i < r->n; i++) {
     const KInst *in = r->inst[i];
     for (uint32_t k = 0; k < in->narg; k++) note_use(e, uses, in->arg[k], in);
-    for (uint32_t k = 0; in->addr && k < in->addr->nterm; k++)
-      note_use(e, uses, in->addr->term[k].index, in);
+    for (uint32_t a = 0; a < kop_addrs(in->op); a++)
+      for (uint32_t k = 0; k < in->addr[a].nterm; k++)
+        note_use(e, uses, in->addr[a].term[k].index, in);
     const KLoop *l = in->loop;
     for (uint32_t k = 0; l && k < l->ncarry; k++) {
       if (l->init) note_use(e, uses, l->init[k], in);
@@ -335,7 +336,9 @@ void emit_kernel(LLVMModuleRef module, const Kernel *k, const CpuTarget *target,
   declare(&e, symbol);
   LLVMPositionBuilderAtEnd(e.b, LLVMAppendBasicBlockInContext(context, e.fn, "entry"));
   emit_parameters(&e);
+  emit_mma_begin(&e);
   emit_region(&e, &k->body);
+  emit_mma_end(&e);
   LLVMBuildRetVoid(e.b);
   LLVMDisposeBuilder(e.b);
   mem_free(e.user);

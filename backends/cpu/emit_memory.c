@@ -23,7 +23,7 @@ static void order_terms(const KAddr *a, uint32_t order[KADDR_TERMS]) {
   }
 }
 
-static LLVMValueRef emit_address(KernelEmit *e, const KAddr *a) {
+LLVMValueRef emit_address(KernelEmit *e, const KAddr *a) {
   int64_t size = (int64_t)kscalar_size((KScalar)emit_ktype(e, a->base).scalar);
   int64_t literal = a->offset * size;
   LLVMValueRef p = e->value[a->base];
@@ -130,6 +130,7 @@ void emit_memory(KernelEmit *e, const KInst *in) {
   case KOP_load: emit_load(e, in); break;
   case KOP_store: emit_store(e, in); break;
   case KOP_prefetch: emit_prefetch(e, in); break;
+  case KOP_mma: emit_mma(e, in); break;
   default: BUG("memory op %s", kop_name(in->op));
   }
 }

@@ -138,12 +138,13 @@ static uint64_t put_kernel_info(ElfObject *o, const KProgram *p) {
   return at;
 }
 
-static uint64_t put_functions(ElfObject *o, const KProgram *p, const CpuTarget *t) {
+static uint64_t put_functions(ElfObject *o, const EmitRequest *r, uint32_t level) {
+  const KProgram *p = r->programs[level];
   uint64_t at = elf_table(o, NULL, 0, 8);
   for (uint32_t i = 0; i < p->nkernels; i++) {
     uint64_t pointer = elf_table(o, &(uint64_t){0}, sizeof(uint64_t), 8);
     Buf name = {0};
-    cpu_kernel_symbol(p, i, t, &name);
+    cpu_kernel_symbol(r, level, i, &name);
     elf_point_symbol(o, pointer, elf_extern(o, name.data));
     buf_free(&name);
   }
@@ -152,8 +153,7 @@ static uint64_t put_functions(ElfObject *o, const KProgram *p, const CpuTarget *
 
 static uint64_t put_levels(ElfObject *o, const EmitRequest *r) {
   uint64_t *functions = mem_alloc(r->nlevels * sizeof *functions);
-  for (uint32_t i = 0; i < r->nlevels; i++)
-    functions[i] = put_functions(o, r->programs[i], r->levels[i]);
+  for (uint32_t i = 0; i < r->nlevels; i++) functions[i] = put_functions(o, r, i);
   IngotLevel *out = mem_alloc(r->nlevels * sizeof *out);
   for (uint32_t i = 0; i < r->nlevels; i++) out[i].isa = r->levels[i]->isa;
   uint64_t at = elf_table(o, out, r->nlevels * sizeof *out, 8);

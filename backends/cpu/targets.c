@@ -13,7 +13,8 @@
 
 static const CpuTarget targets[] = {
 #define CPU_TARGET(name, isa, cpu, features, bytes, ...)                                           \
-  {name, isa, cpu, features, bytes, {name, __VA_ARGS__}},
+  {name,     isa,   cpu,                                                                           \
+   features, bytes, {name, __VA_ARGS__, .mma = (isa) == INGOT_X86_64_AMX}},
 #include "backends/cpu/targets.def"
 #undef CPU_TARGET
 };
@@ -30,7 +31,7 @@ const CpuTarget *cpu_target(const char *name) {
 }
 
 #if defined(__x86_64__)
-enum { STATE_YMM = 0x6, STATE_ZMM = 0xe6 };
+enum { STATE_YMM = 0x6, STATE_ZMM = 0xe6, STATE_TILES = 3 << 17 };
 
 static uint64_t enabled_states(void) {
   uint32_t a, b, c, d;
@@ -42,19 +43,21 @@ static uint64_t enabled_states(void) {
 
 /* The widest level, as INGOT_X86_64_..; -1: not even x86-64-v3. */
 static int machine_isa(void) {
-  uint32_t a, b, c, d, c1, b7, c7, cx;
+  uint32_t a, b, d, c1, b7, c7, d7, cx;
   uint64_t states = enabled_states();
-  if (!__get_cpuid(1, &a, &b, &c1, &d) || !__get_cpuid_count(7, 0, &a, &b7, &c7, &d)) return -1;
+  if (!__get_cpuid(1, &a, &b, &c1, &d) || !__get_cpuid_count(7, 0, &a, &b7, &c7, &d7)) return -1;
   if (!__get_cpuid(0x80000001, &a, &b, &cx, &d)) return -1;
   uint32_t need1 = bit_FMA | bit_MOVBE | bit_F16C | bit_AVX | bit_SSE4_2 | bit_POPCNT;
   uint32_t need7 = bit_AVX2 | bit_BMI | bit_BMI2;
-  (void)c;
   if ((states & STATE_YMM) != STATE_YMM || (c1 & need1) != need1 || (b7 & need7) != need7 ||
       !(cx & bit_LZCNT))
     return -1;
   uint32_t need512 = bit_AVX512F | bit_AVX512BW | bit_AVX512CD | bit_AVX512DQ | bit_AVX512VL;
   if ((states & STATE_ZMM) != STATE_ZMM || (b7 & need512) != need512) return INGOT_X86_64_V3;
-  return c7 & bit_AVX512VNNI ? INGOT_X86_64_V4_VNNI : INGOT_X86_64_V4;
+  if (!(c7 & bit_AVX512VNNI)) return INGOT_X86_64_V4;
+  uint32_t tiles = bit_AMX_TILE | bit_AMX_INT8;
+  bool amx = (d7 & tiles) == tiles && (states & STATE_TILES) == STATE_TILES;
+  return amx ? INGOT_X86_64_AMX : INGOT_X86_64_V4_VNNI;
 }
 #else
 static int machine_isa(void) {

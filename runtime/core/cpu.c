@@ -11,12 +11,14 @@
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 typedef struct Feature {
   const char *name;
   uint32_t first_level; /* from this level of abi.h on it is needed */
   uint32_t leaf, subleaf;
-  char reg; /* 'a'..'d' of CPUID, or 'x': XCR0 */
+  char reg; /* 'a'..'d' of CPUID, 'x': XCR0, 'p': given by the system when asked */
   uint32_t mask;
 } Feature;
 
@@ -46,6 +48,7 @@ static const Feature features[] = {
     {"amx-tile", INGOT_X86_64_AMX, 7, 0, 'd', 1u << 24},
     {"amx-int8", INGOT_X86_64_AMX, 7, 0, 'd', 1u << 25},
     {"os-saves-tiles", INGOT_X86_64_AMX, 0, 0, 'x', 3u << 17},
+    {"tile-permission", INGOT_X86_64_AMX, 0, 0, 'p', 0},
 };
 
 static uint32_t read_xcr0(void) {
@@ -55,7 +58,14 @@ static uint32_t read_xcr0(void) {
   return a;
 }
 
+/* Linux saves tiles only for processes that have asked; threads made later may use them too. */
+static bool tiles_permitted(void) {
+  enum { REQ_XCOMP_PERM = 0x1023, XFEATURE_XTILEDATA = 18 };
+  return syscall(SYS_arch_prctl, REQ_XCOMP_PERM, XFEATURE_XTILEDATA) == 0;
+}
+
 static bool has_feature(const Feature *f) {
+  if (f->reg == 'p') return tiles_permitted();
   uint32_t r[4] = {0, 0, 0, 0};
   if (f->reg == 'x') return (read_xcr0() & f->mask) == f->mask;
   if (!__get_cpuid_count(f->leaf, f->subleaf, &r[0], &r[1], &r[2], &r[3])) return false;

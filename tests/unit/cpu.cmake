@@ -1,5 +1,5 @@
 foreach(part cpu cpu_program)
-  ingot_unit_test(${part} backend_cpu ir_quant ir_kernel ir_graph ir_base m)
+  ingot_unit_test(${part} backend_cpu test_emu ir_quant ir_kernel ir_graph ir_base m)
   target_compile_definitions(${part}_test PRIVATE TEST_LLD="${LLD}")
   if(NOT TARGET passes_lower)
     target_sources(${part}_test PRIVATE ${CMAKE_SOURCE_DIR}/passes/pack.c)

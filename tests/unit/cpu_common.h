@@ -3,8 +3,9 @@
 #ifndef INGOT_TESTS_CPU_COMMON_H
 #define INGOT_TESTS_CPU_COMMON_H
 
-#include "backends/backend.h"
 #include "ir/kernel.h"
+#include "passes/passes.h"
+#include "tests/emu/levels.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -41,15 +42,35 @@ typedef struct Levels {
   uint32_t n;
 } Levels;
 
-/* The program at every level that this machine runs (all kernels are the same on each). */
+/* The same kernels with every mma expanded. */
+static KProgram *without_mma(const KProgram *p) {
+  KProgram *plain = ARENA_NEW(p->arena, KProgram);
+  *plain = *p;
+  Buf text = {0};
+  Diag *d = diag_new();
+  for (uint32_t i = 0; i < p->nkernels; i++) kernel_print(p->kernels[i], &text);
+  Status s = kernels_parse(p->arena, text.data, "again", d, &plain->kernels, &plain->nkernels);
+  for (uint32_t i = 0; s == OK && i < plain->nkernels; i++) {
+    expand_mma(plain->kernels[i]);
+    s = kernel_verify(plain->kernels[i], d);
+  }
+  if (s != OK) fail_msg("%s", diag_text(d));
+  diag_free(d);
+  buf_free(&text);
+  return plain;
+}
+
+/* The program at every level that this machine runs (all kernels are the same on each, but for
+ * mma). */
 static Levels levels_of(KProgram *p) {
   size_t n;
-  const CpuTarget *all = cpu_targets(&n), *native = cpu_target_native();
-  assert_non_null(native);
+  const CpuTarget *all = cpu_targets(&n);
+  KProgram *plain = p->nkernels ? without_mma(p) : p;
   Levels l = {0};
-  for (size_t i = 0; i < n && all[i].isa <= native->isa; i++) {
+  for (size_t i = 0; i < n; i++) {
+    if (!test_runs_level(&all[i])) continue;
     l.target[l.n] = &all[i];
-    l.program[l.n++] = p;
+    l.program[l.n++] = all[i].lower.mma ? p : plain;
   }
   return l;
 }

@@ -340,6 +340,42 @@ static void test_dot4(void **state) {
   free(t);
 }
 
+/* The sizes at which tiles are cut in every way there is: whole, part of one, several, in k too.
+ * Each kernel makes two products, one on top of the other, and sums the result up by position. */
+static void test_mma(void **state) {
+  (void)state;
+  static const struct {
+    int m, n, k, m2, k2;
+  } sizes[] = {{1, 1, 1, 1, 1},    {16, 1, 8, 16, 8},  {16, 1, 16, 16, 16}, {16, 2, 16, 16, 16},
+               {32, 1, 8, 32, 8},  {64, 1, 8, 64, 8},  {32, 2, 32, 32, 16}, {64, 4, 16, 16, 16},
+               {48, 2, 40, 48, 8}, {33, 3, 21, 33, 5}, {17, 1, 17, 9, 33},  {5, 2, 40, 5, 40},
+               {16, 4, 8, 16, 8},  {64, 3, 39, 61, 37}};
+  Buf text = {0};
+  amx_emulate_here(); /* here, since cmocka has a handler of its own for each test */
+  for (size_t i = 0; i < COUNT(sizes); i++)
+    buf_printf(
+        &text,
+        "kernel @mma%zu(%%a: ptr<i8>, %%b: ptr<i8>, %%out: ptr<i32>; %%n, %%s) class map {\n"
+        "  local %%c: ptr<i32>[4096]\n"
+        "  par %%i in 0..%%n {\n"
+        "    mma %%c[0], %%a[%%i*3 + 5], %%b[%%i*5 + %%s] m=%d n=%d k=%d row=90 group=1031\n"
+        "    for %%j in 0..2 {\n"
+        "      mma %%c[0], %%a[%%i + %%j*11], %%b[%%j*64] m=%d n=%d k=%d row=64 group=960 add\n"
+        "    }\n"
+        "    %%r = for %%j in 0..%d carry %%x = v16i32 0 {\n"
+        "      %%v = load v16i32 %%c[%%j*16]\n"
+        "      %%y = mul %%x, 40503\n"
+        "      %%z = add %%y, %%v\n"
+        "      yield %%z\n"
+        "    }\n"
+        "    store %%r, %%out[%%i*16]\n"
+        "  }\n}\n",
+        i, sizes[i].m, sizes[i].n, sizes[i].k, sizes[i].m2, sizes[i].n, sizes[i].k2,
+        sizes[i].m * sizes[i].n);
+  check_all(text.data, NULL, "tiles");
+  buf_free(&text);
+}
+
 /* ---- memory and control
  * -------------------------------------------------------------------------- */
 
@@ -505,10 +541,11 @@ static void test_levels(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_floats),           cmocka_unit_test(test_integers),
-      cmocka_unit_test(test_conversions),      cmocka_unit_test(test_dot4),
-      cmocka_unit_test(test_memory),           cmocka_unit_test(test_control),
-      cmocka_unit_test(test_no_library_calls), cmocka_unit_test(test_levels),
+      cmocka_unit_test(test_floats),      cmocka_unit_test(test_integers),
+      cmocka_unit_test(test_conversions), cmocka_unit_test(test_dot4),
+      cmocka_unit_test(test_mma),         cmocka_unit_test(test_memory),
+      cmocka_unit_test(test_control),     cmocka_unit_test(test_no_library_calls),
+      cmocka_unit_test(test_levels),
   };
   return cmocka_run_group_tests(tests, setup, teardown);
 }

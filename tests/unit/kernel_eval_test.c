@@ -273,6 +273,54 @@ static void test_dot4(void **state) {
   diag_free(d);
 }
 
+static void assert_stops(const char *text, const KBuffer *buffers, const char *message) {
+  Diag *d = diag_new();
+  int64_t n = 4;
+  if (run(text, buffers, &n, d) == OK) fail_msg("ran: %s", text);
+  if (!strstr(diag_text(d), message)) fail_msg("%s lacks: %s", diag_text(d), message);
+  diag_free(d);
+}
+
+/* c (m rows of n vectors) is the product of strided rows of a and vectors of b, in exact integers
+ * that wrap; `add` goes on from what is there. */
+static void test_mma(void **state) {
+  (void)state;
+  enum { M = 3, N = 2, K = 5, ROW = 23, GROUP = 331 };
+  int8_t a[ROW * M + 4 * K];
+  uint8_t b[GROUP * N + 64 * K];
+  int32_t y[M * N * 16];
+  for (size_t i = 0; i < sizeof a; i++) a[i] = (int8_t)(i < 4 ? -128 : 91 * (int)i);
+  for (size_t i = 0; i < sizeof b; i++) b[i] = (uint8_t)(i < 64 ? 255 : 37 * i);
+  const KBuffer buffers[] = {{a, sizeof a}, {b, sizeof b}, {y, sizeof y}};
+  run_ok(KERNEL("%a: ptr<i8>, %b: ptr<i8>, %y: ptr<i32>",
+                "local %c: ptr<i32>[112]\npar %i in 0..1 {\n"
+                "mma %c[16], %a[0], %b[0] m=3 n=2 k=5 row=23 group=331\n"
+                "mma %c[16], %a[4], %b[64] m=3 n=2 k=4 row=23 group=331 add\n"
+                "for %r in 0..6 {\n%v = load v16i32 %c[%r*16 + 16]\nstore %v, %y[%r*16]\n}\n}\n"),
+         buffers, NULL);
+  for (int i = 0; i < M; i++)
+    for (int g = 0; g < N; g++)
+      for (int lane = 0; lane < 16; lane++) {
+        int32_t want = 0;
+        for (int j = 0; j < 4 * K; j++)
+          want += (j < 4 ? 1 : 2) * a[i * ROW + j] * b[g * GROUP + j / 4 * 64 + 4 * lane + j % 4];
+        assert_int_equal(y[(i * N + g) * 16 + lane], want);
+      }
+#define ON_AB(mma)                                                                                 \
+  KERNEL("%a: ptr<i8>, %b: ptr<i8>, %y: ptr<i32>; %S",                                             \
+         "local %c: ptr<i32>[96]\nlocal %d: ptr<i8>[96]\npar %i in 0..1 {\n" mma "}\n")
+  assert_stops(ON_AB("mma %c[0], %a[0], %b[0] m=4 n=1 k=6 row=23 group=0\n"), buffers,
+               "%a at byte 69 is outside its 89 bytes");
+  assert_stops(ON_AB("mma %c[0], %a[0], %b[%S*100] m=3 n=2 k=5 row=23 group=331\n"), buffers,
+               "%b at byte 731 is outside its 982 bytes");
+  assert_stops(ON_AB("mma %c[16], %a[0], %b[0] m=3 n=2 k=5 row=23 group=331\n"), buffers,
+               "%c at byte 384 is outside its 384 bytes");
+  assert_stops(ON_AB("mma %c[0], %a[0], %b[0] m=3 n=2 k=5 row=23 group=331 add\n"), buffers,
+               "local %c is not defined at byte 0");
+  assert_stops(ON_AB("mma %c[0], %d[0], %b[0] m=3 n=2 k=5 row=23 group=331\n"), buffers,
+               "local %d is not defined at byte 0");
+}
+
 static void test_lanes(void **state) {
   (void)state;
   int32_t y[48];
@@ -289,14 +337,6 @@ static void test_lanes(void **state) {
 }
 
 /* ---- memory --------------------------------------------------------------------------------- */
-
-static void assert_stops(const char *text, const KBuffer *buffers, const char *message) {
-  Diag *d = diag_new();
-  int64_t n = 4;
-  if (run(text, buffers, &n, d) == OK) fail_msg("ran: %s", text);
-  if (!strstr(diag_text(d), message)) fail_msg("%s lacks: %s", diag_text(d), message);
-  diag_free(d);
-}
 
 static void test_bounds(void **state) {
   (void)state;
@@ -420,11 +460,17 @@ static void test_part_of_par(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_operations),  cmocka_unit_test(test_reductions),
-      cmocka_unit_test(test_dot4),        cmocka_unit_test(test_lookup),
-      cmocka_unit_test(test_lanes),       cmocka_unit_test(test_bounds),
-      cmocka_unit_test(test_masks),       cmocka_unit_test(test_types_in_memory),
-      cmocka_unit_test(test_locals),      cmocka_unit_test(test_loops),
+      cmocka_unit_test(test_operations),
+      cmocka_unit_test(test_reductions),
+      cmocka_unit_test(test_dot4),
+      cmocka_unit_test(test_mma),
+      cmocka_unit_test(test_lookup),
+      cmocka_unit_test(test_lanes),
+      cmocka_unit_test(test_bounds),
+      cmocka_unit_test(test_masks),
+      cmocka_unit_test(test_types_in_memory),
+      cmocka_unit_test(test_locals),
+      cmocka_unit_test(test_loops),
       cmocka_unit_test(test_part_of_par),
 
   };

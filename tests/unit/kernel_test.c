@@ -34,6 +34,7 @@ static const char everything[] =
     "kernel @everything(%x: ptr<f32>, %w: ptr<i8>, %y: ptr<f32>; %S, %P) class contract {\n"
     "  local %tmp: ptr<f32>[64]\n"
     "  local %q: ptr<i8>[128]\n"
+    "  local %sums: ptr<i32>[1024]\n"
     "  %c = const v16f32 0.5 # a named literal\n"
     "  %top = add %S, %P\n"
     "  store f32 0, %tmp[3]\n"
@@ -49,6 +50,8 @@ static const char everything[] =
     "    %mx = xor %mo, %m\n"
     "    %part = load v16f32 %x[7] if %mm\n"
     "    prefetch %w[%r*64 + 4096]\n"
+    "    mma %sums[%P*16 + 32], %q[%r*3], %w[%S + %r*8 + 1] m=16 n=2 k=8 row=640 group=4096\n"
+    "    mma %sums[0], %w[0], %q[0] m=1 n=1 k=1 row=0 group=0 add\n"
     "    %f = fma %v, %c, 2.5\n"
     "    %sel = select %mx, %f, 1\n"
     "    %a1 = add %sel, %part\n"
@@ -176,6 +179,8 @@ static void test_parser_refuses(void **state) {
   assert_refused(PAR("%a = load v8f32 %x[0]\n"), "unknown type v8f32");
   assert_refused(PAR("%a = load f32 %x[0\n"), "expected ']'");
   assert_refused(PAR("%a = load f32 %x[%r+%r*2+%S+%S+%S+%r+%r]\n"), "at most 6 indices");
+  assert_refused(PAR("mma %x[0], %x[0], %x[0] m=1 k=1\n"), "expected 'n'");
+  assert_refused(PAR("mma %x[0], %x[0] m=1\n"), "expected ','");
   assert_refused(PAR("%a = for %i in 0..%S carry %c = f32 0 {\n}\n"), "1 carries but 0 values");
   assert_refused(PAR("for %r in 0..%S {\n}\n"), "%r is defined twice");
   assert_refused(PAR("for %i in 0..%S {\n}\n%a = add %i, 1\n"), "%i is not defined here");
@@ -242,6 +247,11 @@ static void assert_breaks(const Kernel *k, int rule, const char *message) {
   diag_free(d);
 }
 
+#define SIZES "m=16 n=1 k=8 row=64 group=0\n"
+#define MMA(body)                                                                                  \
+  "kernel @k(%b: ptr<i8>) class map {\nlocal %c: ptr<i32>[256]\nlocal %f: ptr<f32>[64]\n"          \
+  "par %r in 0..4 {\n" body "}\n}\n"
+
 static const struct {
   int rule;
   const char *message, *text;
@@ -289,6 +299,17 @@ static const struct {
     {6, "condition must be i1", PAR("if %r {\n}\n")},
     {6, "bounds must be i64", PAR("for %i in 0..i32 5 {\n}\n")},
     {6, "step must be positive", PAR("for %i in 0..5 step 0 {\n}\n")},
+    {6, "its result is a local of i32", MMA("mma %b[0], %b[0], %b[0] " SIZES)},
+    {6, "its result is a local of i32", MMA("mma %f[0], %b[0], %b[0] " SIZES)},
+    {6, "it multiplies bytes", MMA("mma %c[0], %b[0], %f[0] " SIZES)},
+    {6, "it multiplies bytes", MMA("mma %c[0], %c[0], %b[0] " SIZES)},
+    {6, "stand beside each other", MMA("mma %c[0], %b[0] lane=2, %b[0] " SIZES)},
+    {6, "m must be 1..64", MMA("mma %c[0], %b[0], %b[0] m=65 n=1 k=1 row=0 group=0\n")},
+    {6, "n must be 1..4", MMA("mma %c[0], %b[0], %b[0] m=1 n=0 k=1 row=0 group=0\n")},
+    {6, "k must be 1..65536", MMA("mma %c[0], %b[0], %b[0] m=1 n=1 k=-1 row=0 group=0\n")},
+    {6, "distances in bytes", MMA("mma %c[0], %b[0], %b[0] m=1 n=1 k=1 row=-64 group=0\n")},
+    {7, "neither buffer nor local", MMA("mma %c[0], %r[0], %b[0] " SIZES)},
+    {7, "is not i64", MMA("%v = load i32 %c[0]\nmma %c[0], %b[0], %b[%v] " SIZES)},
     {7, "neither buffer nor local", PAR("%w = load f32 %r[0]\n")},
     {7, "lanes 4294967296 apart", PAR("%w = load v16f32 %x[0] lane=4294967296\n")},
     {7, "is not i64", PAR("%w = load i32 %x[0]\n%v = load f32 %x[%w]\n")},
