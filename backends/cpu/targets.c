@@ -13,8 +13,7 @@
 
 static const CpuTarget targets[] = {
 #define CPU_TARGET(name, isa, cpu, features, bytes, ...)                                           \
-  {name,     isa,   cpu,                                                                           \
-   features, bytes, {name, __VA_ARGS__, .mma = (isa) == INGOT_X86_64_AMX}},
+  {name, isa, cpu, features, bytes, {name, __VA_ARGS__, .mma = (isa) == INGOT_X86_64_AMX}},
 #include "backends/cpu/targets.def"
 #undef CPU_TARGET
 };
