@@ -1,10 +1,11 @@
 /* BERT: an encoder, with any of the heads that Transformers puts on it.
  *
  * Devlin et al. 2018: learned positions and segments, norms behind the residuals, attention in both
- * directions. One entry, "encode", takes one sequence: ids, type_ids, pos and mask [S] (0 hides a
- * key). Its outputs carry the names of Transformers' forward(); [S, ..] is by token, [1, ..] by
- * sequence. Files name a tensor with or without "bert." before it, and old ones call a norm's
- * weight and bias gamma and beta.
+ * directions. One entry, "encode", takes sequences one behind the other: ids, type_ids, pos and
+ * mask [S] (0 hides a key), spans [W, 4] as attention wants them and, where a head reads the first
+ * tokens, their places [N]. Its outputs carry the names of Transformers' forward(); [S, ..] is by
+ * token, [N, ..] by sequence. Files name a tensor with or without "bert." before it, and old ones
+ * call a norm's weight and bias gamma and beta.
  */
 #include "frontend/arch/blocks.h"
 
@@ -167,10 +168,12 @@ static Status load_pooler(Bert *b) {
   return load_linear(b, b->prefix, "pooler.dense", 0, b->hidden, b->hidden, &b->pooler);
 }
 
-/* tanh(W x0 + b) of the first token */
+/* tanh(W x0 + b) of each sequence's first token */
 static ValueId build_pooler(const Bert *b, Graph *g, ValueId x) {
   graph_origin(g, "pooler / first token");
-  x = graph_op1(g, OP_slice, &x, 1, &(Attrs){.slice = {.axis = 0, .start = 0, .size = 1}});
+  DimId n = dim_symbol(b->m->dims, "N", 1, b->length);
+  ValueId first = graph_input(g, "first", (Type){.dtype = DT_i32, .rank = 1, .dim = {n}});
+  x = graph_op1(g, OP_gather, (ValueId[]){x, first}, 2, &(Attrs){0});
   return graph_unary(g, OP_tanh, block_linear(g, &b->pooler, x, "pooler", "dense"));
 }
 
@@ -272,7 +275,8 @@ static ValueId build_embeddings(const Bert *b, Graph *g, Type row) {
   return block_layernorm(g, &b->embed_norm, x, "embeddings", "norm");
 }
 
-static ValueId build_layer(const Bert *b, Graph *g, int i, ValueId x, ValueId mask) {
+/* `masks`: of the keys, and the spans of the sequences. */
+static ValueId build_layer(const Bert *b, Graph *g, int i, ValueId x, const ValueId *masks) {
   const Layer *y = &b->layer[i];
   Arena *arena = b->m->arena;
   const char *place = arena_printf(arena, "layer %d", i);
@@ -280,13 +284,13 @@ static ValueId build_layer(const Bert *b, Graph *g, int i, ValueId x, ValueId ma
   const char *mlp = arena_printf(arena, "%s / mlp", place);
   int64_t split[] = {-1, b->heads, b->hidden / b->heads}, join[] = {-1, b->hidden};
   Attrs to_heads = {.shape = {{3, split}}}, from_heads = {.shape = {{2, join}}};
-  ValueId part[4] = {block_linear(g, &y->q, x, attention, "q"),
+  ValueId part[5] = {block_linear(g, &y->q, x, attention, "q"),
                      block_linear(g, &y->k, x, attention, "k"),
-                     block_linear(g, &y->v, x, attention, "v"), mask};
+                     block_linear(g, &y->v, x, attention, "v"), masks[0], masks[1]};
   graph_origin(g, arena_printf(arena, "%s / attend", attention));
   for (int k = 0; k < 3; k++) part[k] = graph_op1(g, OP_reshape, &part[k], 1, &to_heads);
   Attrs attend = {.attention = {.scale = 1 / sqrt((double)split[2])}};
-  ValueId a = graph_op1(g, OP_attention, part, 4, &attend);
+  ValueId a = graph_op1(g, OP_attention, part, 5, &attend);
   a = graph_op1(g, OP_reshape, &a, 1, &from_heads);
   a = block_linear(g, &y->o, a, attention, "o");
   graph_origin(g, arena_printf(arena, "%s / residual", attention));
@@ -303,7 +307,10 @@ static void build_graph(const Bert *b) {
   Graph *g = module_graph(b->m, "encode");
   ValueId x = build_embeddings(b, g, (Type){.dtype = DT_i32, .rank = 1, .dim = {s}});
   ValueId mask = graph_input(g, "mask", (Type){.dtype = DT_f32, .rank = 1, .dim = {s}});
-  for (int i = 0; i < b->layers; i++) x = build_layer(b, g, i, x, mask);
+  DimId w = dim_symbol(dims, "W", 1, b->length);
+  Type spans = {.dtype = DT_i32, .rank = 2, .dim = {w, dim_const(dims, 4)}};
+  ValueId masks[] = {mask, graph_input(g, "spans", spans)};
+  for (int i = 0; i < b->layers; i++) x = build_layer(b, g, i, x, masks);
   b->head->build(b, g, x);
   graph_origin(g, NULL);
 }

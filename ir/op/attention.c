@@ -4,8 +4,9 @@
  * head h reads key head h / (heads / kv_heads). cap(t) = softcap * tanh(t / softcap) when softcap >
  * 0. With query s at position p (P + s over a cache) key j is hidden when causal and j > p, when
  * window > 0 and |p - j| >= window, or when the mask holds 0 there. A query that sees no key gives
- * zeros. kv_append writes keys and values at positions P..P+S-1, where P is the module's symbol
- * `P`.
+ * zeros. Spans put sequences one behind the other: each row (q0, q1, k0, k1) lets queries q0..q1-1
+ * see keys k0..k1-1 and no others; every query is in one span. kv_append writes keys and values at
+ * positions P..P+S-1, where P is the module's symbol `P`.
  */
 #include "ir/graph_impl.h"
 #include "ir/op/common.h"
@@ -130,6 +131,13 @@ INFER(attention) {
   if (op->attrs.attention.causal && operand_type(g, op, 0)->dim[0] != keys)
     return op_error(d, where, op, "causal needs as many keys as queries");
   if (op->nin > 3) TRY(need_vector(g, op, 3, keys, d, where));
+  if (op->nin > 4) {
+    int64_t numbers;
+    TRY(need_index(g, op, 4, 2, d, where));
+    const Type *t = operand_type(g, op, 4);
+    if (t->dtype != DT_i32 || t->rank != 2 || !literal(g, t->dim[1], &numbers) || numbers != 4)
+      return op_error(d, where, op, "spans must be [W, 4] in i32");
+  }
   same_type(g, op, out, nout);
   out[0].dim[2] = operand_type(g, op, 2)->dim[2];
   return OK;
@@ -142,13 +150,19 @@ VERIFY(attention) {
 /* Keys [n, kv_heads, width], values [n, kv_heads, v_width]. */
 typedef struct Keys {
   const float *k, *v, *mask;
-  int64_t n, kv_heads, width, v_width, past;
+  const int64_t *spans; /* NULL: one of all */
+  int64_t nspans, n, kv_heads, width, v_width, past;
 } Keys;
 
 static bool visible(const Keys *keys, const Attrs_attention *a, int64_t query, int64_t key) {
   int64_t position = keys->past + query, distance = llabs(position - key);
   if (a->causal && key > position) return false;
   if (a->window > 0 && distance >= a->window) return false;
+  if (keys->spans) {
+    const int64_t *s = keys->spans, *end = s + 4 * keys->nspans;
+    while (s < end && !(s[0] <= query && query < s[1])) s += 4;
+    if (s == end || key < s[2] || key >= s[3]) return false;
+  }
   return !keys->mask || keys->mask[key] != 0;
 }
 
@@ -192,7 +206,7 @@ REF(attention_kv) {
   const RefTensor *q = ref_value(c, op->in[0]);
   uint32_t index;
   const StateDef *state = value_state(c->graph, op->in[1], &index);
-  Keys keys = {c->states[index].k, c->states[index].v, NULL};
+  Keys keys = {.k = c->states[index].k, .v = c->states[index].v};
   keys.kv_heads = state->kv_heads;
   keys.width = keys.v_width = state->head_dim;
   keys.past = past(c);
@@ -208,7 +222,11 @@ REF(attention_kv) {
 REF(attention) {
   const RefTensor *q = ref_value(c, op->in[0]), *k = ref_value(c, op->in[1]);
   const RefTensor *v = ref_value(c, op->in[2]);
-  Keys keys = {k->f, v->f, op->nin > 3 ? ref_value(c, op->in[3])->f : NULL};
+  Keys keys = {.k = k->f, .v = v->f, .mask = op->nin > 3 ? ref_value(c, op->in[3])->f : NULL};
+  if (op->nin > 4) {
+    keys.spans = ref_value(c, op->in[4])->i;
+    keys.nspans = ref_value(c, op->in[4])->dim[0];
+  }
   keys.n = k->dim[0];
   keys.kv_heads = k->dim[1];
   keys.width = k->dim[2];

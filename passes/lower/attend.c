@@ -13,6 +13,9 @@
  * What a query computes depends on its own position alone: blocks lie at multiples of 64, and a
  * block that is wholly hidden from it changes nothing (c = 1, p = 0), so decode and prefill of a
  * token give equal bits for every tile size. Queries beyond the end repeat the last one.
+ *
+ * With spans (several sequences behind one another) par goes over spans, then heads; blocks lie at
+ * multiples of 64 from the span's first key, so that a sequence's bits are those it has alone.
  */
 #include "passes/lower/lower.h"
 
@@ -27,11 +30,13 @@ typedef struct Attend {
   const Attrs_attention *attrs;
   bool cached, packed; /* keys are in a cache, or laid out as in one */
   CacheLayout cache;
-  Place q, k, v, y, mask;
-  KVal qb, kb, vb, yb, mb; /* buffers; cached: kb = vb */
-  bool masked;
+  int64_t key_step, dim_step; /* packed keys: elements between keys, between dimensions */
+  Place q, k, v, y, mask, spans;
+  KVal qb, kb, vb, yb, mb, sb; /* buffers; cached: kb = vb */
+  bool masked, spanned;
   int64_t heads, kv_heads, dim, vdim;
   KVal queries, keys, past;
+  KVal begin, end; /* keys that may be seen: all, or those of the span */
   uint32_t tile;
   KVal o, p; /* locals: [tile][vdim padded], [tile][64] */
   /* of the tile being computed: query i is of head[i] and token[i], at position[i] (v16i32 splat)
@@ -58,8 +63,8 @@ static int64_t stride_of(const Attend *a, const Place *p, int axis) {
 static KVal load_keys(Attend *a, KVal key, KVal d, int64_t d_off) {
   KBuilder *b = &a->d.b;
   if (a->cached || a->packed) {
-    KAddr at = k_at(k_at(k_addr(a->kb), a->kv_head, a->cache.key_head), key, a->cache.dim);
-    at = k_off(k_at(at, d, 16), 16 * d_off);
+    KAddr at = k_at(k_at(k_addr(a->kb), a->kv_head, a->cache.key_head), key, a->key_step);
+    at = k_off(k_at(at, d, a->dim_step), a->dim_step * d_off);
     return k_cvt(b, k_load(b, (KType){a->cache.type, 16}, at), K_f32);
   }
   int64_t step = stride_of(a, &a->k, 0);
@@ -148,12 +153,10 @@ static KVal both(KBuilder *b, KVal x, KVal y) {
 static KVal visible(Attend *a, uint32_t i, KVal first, KVal masked) {
   KBuilder *b = &a->d.b;
   KVal key = k_op2(b, KOP_add, k_splat(b, k_cvt(b, first, K_i32)), k_iota(b));
-  KVal end = k_splat(b, k_cvt(b, a->keys, K_i32)), see = masked;
+  KVal end = k_splat(b, k_cvt(b, a->end, K_i32)), see = masked;
   KVal window = k_int(b, KT(i32, 16), a->attrs->window);
-  if (a->attrs->causal)
-    see = both(b, see, k_op2(b, KOP_le, key, a->position[i]));
-  else
-    see = both(b, see, k_op2(b, KOP_lt, key, end));
+  if (a->attrs->causal) see = both(b, see, k_op2(b, KOP_le, key, a->position[i]));
+  if (!a->attrs->causal || a->spanned) see = both(b, see, k_op2(b, KOP_lt, key, end));
   if (a->attrs->window > 0) {
     see = both(b, see, k_op2(b, KOP_gt, key, k_op2(b, KOP_sub, a->position[i], window)));
     if (!a->attrs->causal)
@@ -254,15 +257,17 @@ static void store_query(Attend *a, uint32_t i, KVal l) {
 /* Keys that any query of the tile may see: *lo (a block's beginning) .. *hi. */
 static void key_range(Attend *a, KVal first, KVal *lo, KVal *hi) {
   KBuilder *b = &a->d.b;
-  *lo = k_i64(b, 0);
-  *hi = a->keys;
+  *lo = a->begin;
+  *hi = a->end;
   if (a->attrs->causal) {
     KVal end = k_op2(b, KOP_min, add64(b, first, a->tokens), a->queries);
     *hi = k_op2(b, KOP_add, a->past, end);
   }
   if (a->attrs->window > 0) {
     KVal at = add64(b, k_op2(b, KOP_add, a->past, first), 1 - a->attrs->window);
+    if (a->spanned) at = k_op2(b, KOP_sub, at, a->begin);
     *lo = k_op2(b, KOP_and, k_op2(b, KOP_max, at, k_i64(b, 0)), k_i64(b, -KEY_BLOCK));
+    if (a->spanned) *lo = k_op2(b, KOP_add, *lo, a->begin);
   }
 }
 
@@ -334,6 +339,8 @@ static void find_operands(Attend *a, Lower *l) {
     const StateDef *def;
     a->k = place_state(l, op->in[1], &def);
     a->cache = cache_layout(def);
+    a->key_step = a->cache.dim;
+    a->dim_step = 16;
     a->kv_heads = def->kv_heads;
     a->vdim = a->dim;
   } else {
@@ -344,16 +351,29 @@ static void find_operands(Attend *a, Lower *l) {
   }
   a->masked = op->nin > mask;
   if (a->masked) a->mask = fixed(l, op->in[mask]);
+  a->spanned = op->nin > mask + 1;
+  if (a->spanned) a->spans = fixed(l, op->in[mask + 1]);
   a->y = place_result(l, op->out[0]);
 }
 
 /* Without a cache, keys are first laid out as in one, 16 keys beside each other for every element:
  * each is met by all queries of its head, and picking lanes out of 16 rows is slow. Keys up to the
- * end of the last block are zeros. */
+ * end of the last block are zeros.
+ *
+ * A span begins at any key, so then a dimension's keys are one row, and there is one more block of
+ * zeros for the last span's last block; 16 elements more keep the rows out of each other's cache
+ * sets. */
 static void pack_keys(Attend *a, Lower *l) {
   Dims *dims = l->m->dims;
   DimId keys = a->k.dim[0], blocks = dim_op(dims, DIM_CEILDIV, keys, dim_const(dims, KEY_BLOCK));
   int64_t most = (dim_get(dims, keys)->hi + KEY_BLOCK - 1) / KEY_BLOCK * KEY_BLOCK;
+  int64_t key_step = a->dim, dim_step = 16;
+  if (a->spanned) {
+    blocks = dim_op(dims, DIM_ADD, blocks, dim_const(dims, 1));
+    most += KEY_BLOCK + 16;
+    key_step = 1;
+    dim_step = most;
+  }
   Type t = {.dtype = DT_f32, .rank = 3};
   t.dim[0] = dim_const(dims, a->kv_heads);
   t.dim[1] = dim_const(dims, most);
@@ -368,10 +388,15 @@ static void pack_keys(Attend *a, Lower *l) {
   KVal p = k_par(b, "p", draft_dim(&a->d, a->d.extent));
   a->kv_head = k_op2(b, KOP_div, p, n);
   KVal block = k_op2(b, KOP_mul, k_op2(b, KOP_rem, p, n), k_i64(b, KEY_BLOCK));
+  if (a->spanned) { /* by tokens first: the thread that made them is the one that reads them */
+    block = k_op2(b, KOP_mul, k_op2(b, KOP_div, p, k_i64(b, a->kv_heads)), k_i64(b, KEY_BLOCK));
+    a->kv_head = k_op2(b, KOP_rem, p, k_i64(b, a->kv_heads));
+  }
   for (int v = 0; v < VECTORS; v++) {
     KVal key = add64(b, block, 16 * v),
          d = k_for(b, "d", k_i64(b, 0), k_i64(b, a->dim), 1, 0, NULL);
-    KAddr at = k_at(k_at(k_at(k_addr(out), a->kv_head, most * a->dim), key, a->dim), d, 16);
+    KAddr at = k_at(k_at(k_addr(out), a->kv_head, most * a->dim), key, key_step);
+    at = k_at(at, d, dim_step);
     k_store(b, load_keys(a, key, d, 0), at);
     k_for_end(b, NULL);
   }
@@ -381,6 +406,8 @@ static void pack_keys(Attend *a, Lower *l) {
   a->k.dim[1] = t.dim[0];
   a->k.dim[0] = keys; /* how many there are; the rest of the place is room */
   a->cache = (CacheLayout){.type = K_f32, .key_head = most * a->dim, .dim = a->dim};
+  a->key_step = key_step;
+  a->dim_step = dim_step;
   a->packed = true;
 }
 
@@ -393,10 +420,13 @@ static void declare(Attend *a, DimId queries) {
       a->cached ? draft_buffer(d, &a->k, a->cache.type, false) : shifted_buffer(a, &a->k, false);
   a->vb = a->cached ? a->kb : shifted_buffer(a, &a->v, false);
   if (a->masked) a->mb = shifted_buffer(a, &a->mask, false);
+  if (a->spanned) a->sb = shifted_buffer(a, &a->spans, false);
   a->yb = shifted_buffer(a, &a->y, true);
   a->queries = draft_dim(d, queries);
   a->past = a->cached && past_dim(l) ? draft_dim(d, past_dim(l)) : k_i64(b, 0);
   a->keys = a->cached ? k_op2(b, KOP_add, a->past, a->queries) : draft_dim(d, a->k.dim[0]);
+  a->begin = k_i64(b, 0);
+  a->end = a->keys;
   a->o = k_local(b, "o", K_f32, a->tile * padded(a->vdim));
   a->p = k_local(b, "p", K_f32, (int64_t)a->tile * KEY_BLOCK);
 }
@@ -446,6 +476,33 @@ static void many_tokens(Attend *a, DimId queries) {
   k_par_end(b);
 }
 
+/* Number i of span `span`. */
+static KVal span_number(Attend *a, KVal span, int64_t i) {
+  KBuilder *b = &a->d.b;
+  KAddr at = k_off(k_at(k_addr(a->sb), span, 4), i);
+  return k_cvt(b, k_load(b, KT(i32, 1), at), K_i64);
+}
+
+/* par over spans and heads. */
+static void many_spans(Attend *a) {
+  Draft *d = &a->d;
+  KBuilder *b = &d->b;
+  d->extent = dim_mul(d->l, a->spans.dim[0], dim_const(d->l->m->dims, a->heads));
+  KVal p = k_par(b, "p", draft_dim(d, d->extent));
+  KVal span = k_op2(b, KOP_div, p, k_i64(b, a->heads));
+  KVal head = k_op2(b, KOP_rem, p, k_i64(b, a->heads));
+  a->kv_head = k_op2(b, KOP_div, head, k_i64(b, a->heads / a->kv_heads));
+  a->tokens = a->tile;
+  KVal lo = span_number(a, span, 0);
+  a->queries = span_number(a, span, 1);
+  a->begin = span_number(a, span, 2);
+  a->end = span_number(a, span, 3);
+  KVal first = k_for(b, "q", lo, a->queries, a->tile, 0, NULL);
+  tile_of_queries(a, first, head);
+  k_for_end(b, NULL);
+  k_par_end(b);
+}
+
 static void count_work(Attend *a, DimId queries) {
   Draft *d = &a->d;
   Lower *l = d->l;
@@ -465,7 +522,7 @@ Status lower_attend(Lower *l, const Op *op) {
   a.attrs = &op->attrs.attention;
   find_operands(&a, l);
   DimId queries = graph_value(l->g, op->in[0])->type.dim[0];
-  bool one = dim_literal(l, queries) == 1;
+  bool one = dim_literal(l, queries) == 1 && !a.spanned;
   int64_t grain = head_grain(a.heads, a.heads / a.kv_heads);
   a.tile = l->target->query_tile < MAX_TILE ? l->target->query_tile : MAX_TILE;
   if (a.tile < 1) a.tile = 1;
@@ -477,6 +534,8 @@ Status lower_attend(Lower *l, const Op *op) {
   count_work(&a, queries);
   if (one)
     one_token(&a, grain);
+  else if (a.spanned)
+    many_spans(&a);
   else
     many_tokens(&a, queries);
   draft_end(&a.d);

@@ -4,10 +4,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Queries of a span at most: enough for its keys to be met often while they are near, and few
+ * enough that threads have spans to share. */
+enum { SPAN_QUERIES = 64, SPAN_NUMBERS = 4 };
+
 struct Encoder {
   Exec *exec;
-  int entry, symbol; /* symbol: the number of tokens */
-  int32_t *ids, *types, *pos;
+  int entry, symbol;           /* symbol: the number of tokens */
+  int span_symbol, seq_symbol; /* numbers of spans and of sequences; -1: the entry has none */
+  int32_t *ids, *types, *pos, *spans, *first;
   float *mask;
 };
 
@@ -26,6 +31,14 @@ static void *input_named(Exec *x, int entry, const char *name) {
   return i < 0 ? NULL : exec_input_data(x, entry, i);
 }
 
+/* The symbol that is the first dimension of an input; -1: there is no such input. */
+static int symbol_of(const Encoder *c, const char *input) {
+  const IngotModel *m = exec_model(c->exec);
+  int i = exec_input(c->exec, c->entry, input);
+  uint32_t dim = i < 0 ? 0 : m->entries[c->entry].inputs[i].dim[0];
+  return i < 0 || m->dims[dim].kind != INGOT_DIM_SYMBOL ? -1 : (int)dim;
+}
+
 static int open_encoder(Encoder *c, const IngotModel *m, const ExecOptions *o, Err *e) {
   if (exec_open(m, o, &c->exec, e)) return 1;
   c->entry = entry_of(m);
@@ -34,11 +47,13 @@ static int open_encoder(Encoder *c, const IngotModel *m, const ExecOptions *o, E
   c->types = input_named(c->exec, c->entry, "type_ids");
   c->pos = input_named(c->exec, c->entry, "pos");
   c->mask = input_named(c->exec, c->entry, "mask");
+  c->spans = input_named(c->exec, c->entry, "spans");
+  c->first = input_named(c->exec, c->entry, "first");
   if (!c->ids) return err_set(e, "encode", "has no input ids: no text can be run");
-  const IngotEntry *entry = &m->entries[c->entry];
-  uint32_t dim = entry->inputs[exec_input(c->exec, c->entry, "ids")].dim[0];
-  if (m->dims[dim].kind != INGOT_DIM_SYMBOL) return err_set(e, "encode", "has a fixed length");
-  c->symbol = (int)dim;
+  c->symbol = symbol_of(c, "ids");
+  c->span_symbol = symbol_of(c, "spans");
+  c->seq_symbol = symbol_of(c, "first");
+  if (c->symbol < 0) return err_set(e, "encode", "has a fixed length");
   return 0;
 }
 
@@ -77,21 +92,62 @@ bool encoder_by_token(const Encoder *c, uint32_t output) {
   return t->rank > 0 && t->dim[0] == (uint32_t)c->symbol;
 }
 
-int encoder_run(Encoder *c, const EncoderRow *row, int64_t *run, Err *e) {
-  int64_t n = row->n;
-  while (row->mask && n > 0 && row->mask[n - 1] == 0) n--;
-  if (n == 0) n = row->n; /* hides everything */
-  *run = n;
-  if (n > encoder_longest(c))
-    return err_set(e, "input_ids", "%lld tokens are too many (expected at most %lld)", (long long)n,
-                   (long long)encoder_longest(c));
-  if (exec_set(c->exec, c->symbol, n, e)) return 1;
-  for (int64_t i = 0; i < n; i++) {
-    c->ids[i] = (int32_t)row->ids[i];
-    if (c->types) c->types[i] = row->types ? row->types[i] : 0;
-    if (c->pos) c->pos[i] = row->positions ? row->positions[i] : (int32_t)i;
-    if (c->mask) c->mask[i] = row->mask && row->mask[i] == 0 ? 0.0f : 1.0f;
+static int set_sizes(Encoder *c, int64_t tokens, int64_t spans, int64_t rows, Err *e) {
+  if (exec_set(c->exec, c->symbol, tokens, e)) return 1;
+  if (c->span_symbol >= 0 && exec_set(c->exec, c->span_symbol, spans, e)) return 1;
+  return c->seq_symbol >= 0 && exec_set(c->exec, c->seq_symbol, rows, e);
+}
+
+static int64_t spans_of(int64_t tokens) {
+  return (tokens + SPAN_QUERIES - 1) / SPAN_QUERIES;
+}
+
+int encoder_size(Encoder *c, int64_t n, Err *e) {
+  return set_sizes(c, n, spans_of(n), 1, e);
+}
+
+/* Writes a row's inputs from token `at` on. */
+static void place_row(Encoder *c, EncoderRow *row, int64_t at) {
+  row->at = at;
+  for (int64_t i = 0; i < row->ran; i++) {
+    c->ids[at + i] = (int32_t)row->ids[i];
+    if (c->types) c->types[at + i] = row->types ? row->types[i] : 0;
+    if (c->pos) c->pos[at + i] = row->positions ? row->positions[i] : (int32_t)i;
+    if (c->mask) c->mask[at + i] = row->mask && row->mask[i] == 0 ? 0.0f : 1.0f;
   }
+}
+
+/* Writes its spans from number `span` on. */
+static void place_spans(Encoder *c, const EncoderRow *row, int64_t span) {
+  int64_t end = row->at + row->ran;
+  for (int64_t q = row->at; q < end; q += SPAN_QUERIES) {
+    int32_t *s = c->spans + SPAN_NUMBERS * span++;
+    s[0] = (int32_t)q;
+    s[1] = (int32_t)(end - q < SPAN_QUERIES ? end : q + SPAN_QUERIES);
+    s[2] = (int32_t)row->at;
+    s[3] = (int32_t)end;
+  }
+}
+
+int encoder_run(Encoder *c, EncoderRow *rows, int64_t n, int64_t *done, Err *e) {
+  int64_t tokens = 0, spans = 0, k = 0, most = encoder_longest(c);
+  for (; k < n; k++) {
+    EncoderRow *row = &rows[k];
+    row->ran = row->n;
+    while (row->mask && row->ran > 0 && row->mask[row->ran - 1] == 0) row->ran--;
+    if (row->ran == 0) row->ran = row->n; /* hides everything */
+    if (row->ran > most)
+      return err_set(e, "input_ids", "%lld tokens are too many (expected at most %lld)",
+                     (long long)row->ran, (long long)most);
+    if (k && (!c->spans || tokens + row->ran > most)) break;
+    place_row(c, row, tokens);
+    if (c->spans) place_spans(c, row, spans);
+    if (c->first) c->first[k] = (int32_t)tokens;
+    tokens += row->ran;
+    spans += spans_of(row->ran);
+  }
+  *done = k;
+  if (set_sizes(c, tokens, spans, k, e)) return 1;
   exec_run(c->exec, c->entry);
   return 0;
 }

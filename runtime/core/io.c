@@ -122,6 +122,11 @@ int io_line(LineReader *r, Out *before, const char **line, size_t *n, Err *e) {
   }
 }
 
+bool io_line_ready(const LineReader *r) {
+  size_t n = r->buffer.size - r->at;
+  return n && (r->eof || memchr(r->buffer.data + r->at, '\n', n));
+}
+
 int io_read_all(Out *o, Err *e) {
   int k;
   while ((k = read_more(o, e)) > 0) {

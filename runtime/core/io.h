@@ -33,6 +33,8 @@ typedef struct LineReader {
 } LineReader;
 /* 1: a line, 0: end of input (or interrupted), -1: error. The line lives until the next call. */
 int io_line(LineReader *r, Out *before, const char **line, size_t *n, Err *e);
+/* Whether io_line has a line without reading for it. */
+bool io_line_ready(const LineReader *r);
 /* All of stdin. */
 int io_read_all(Out *o, Err *e);
 

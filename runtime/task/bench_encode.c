@@ -22,23 +22,22 @@ static double processor_seconds(void) {
 }
 
 /* One batch: wall time and processor time. */
-static int timed(Encoder *c, const uint32_t *ids, int64_t length, int64_t batch, double *seconds,
-                 double *cpu, Err *e) {
+static int timed(Encoder *c, EncoderRow *rows, int64_t batch, double *seconds, double *cpu,
+                 Err *e) {
   double t0 = io_seconds(), c0 = processor_seconds();
-  for (int64_t i = 0; i < batch; i++) {
-    EncoderRow row = {.ids = ids, .n = length};
-    int64_t run;
+  for (int64_t i = 0, done; i < batch; i += done) {
     if (*io_interrupted()) return err_set(e, "bench", "interrupted");
-    if (encoder_run(c, &row, &run, e)) return 1;
+    if (encoder_run(c, rows + i, batch - i, &done, e)) return 1;
   }
   *seconds = io_seconds() - t0;
   *cpu = processor_seconds() - c0;
   return 0;
 }
 
-/* Operations of one sequence, as of the last run. */
-static double flops(Encoder *c) {
+/* Operations of one sequence. */
+static double flops(Encoder *c, int64_t length, Err *e) {
   Exec *x = encoder_exec(c);
+  if (encoder_size(c, length, e)) return 0;
   const IngotEntry *entry = &exec_model(x)->entries[encoder_entry(c)];
   double sum = 0;
   for (uint32_t i = 0; i < entry->nlaunches; i++)
@@ -47,12 +46,12 @@ static double flops(Encoder *c) {
 }
 
 static void report(Encoder *c, const EncodeBench *b, int64_t length, double seconds, double best,
-                   double cpu, double load) {
+                   double cpu, double load, Err *e) {
   Exec *x = encoder_exec(c);
   const IngotModel *m = exec_model(x);
   const char *isa = exec_level(x)->name;
   unsigned threads = pool_size(exec_pool(x));
-  double items = (double)b->batch / seconds, gflops = 1e-9 * flops(c) * items;
+  double items = (double)b->batch / seconds, gflops = 1e-9 * flops(c, length, e) * items;
   Out out = {0};
   if (b->json) {
     out_puts(&out, "{\"model\": ");
@@ -82,17 +81,20 @@ static int measure(Encoder *c, const EncodeBench *b, int64_t length, double load
   double *seconds = calloc(2 * rounds, sizeof *seconds);
   double *cpu = seconds ? seconds + rounds : NULL;
   uint32_t *ids = malloc((size_t)length * sizeof *ids);
-  int bad = seconds && ids ? 0 : err_no_memory(e, "bench");
+  EncoderRow *rows = calloc((size_t)b->batch + 1, sizeof *rows);
+  int bad = seconds && ids && rows ? 0 : err_no_memory(e, "bench");
   if (!bad) measuring_ids(ids, length, exec_model(encoder_exec(c))->generation.vocab);
+  for (int64_t i = 0; i < b->batch && !bad; i++) rows[i] = (EncoderRow){.ids = ids, .n = length};
   for (int64_t r = 0; r <= b->repeat && !bad; r++)
-    bad = timed(c, ids, length, b->batch, &seconds[r], &cpu[r], e);
+    bad = timed(c, rows, b->batch, &seconds[r], &cpu[r], e);
   if (!bad) {
     qsort(seconds + 1, (size_t)b->repeat, sizeof *seconds, compare);
     qsort(cpu + 1, (size_t)b->repeat, sizeof *cpu, compare);
-    report(c, b, length, seconds[1 + b->repeat / 2], seconds[1], cpu[1 + b->repeat / 2], load);
+    report(c, b, length, seconds[1 + b->repeat / 2], seconds[1], cpu[1 + b->repeat / 2], load, e);
   }
   free(seconds);
   free(ids);
+  free(rows);
   return bad;
 }
 

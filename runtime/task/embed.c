@@ -1,8 +1,9 @@
 /* `embed`: one vector a text, as sentence-transformers' encode() gives it.
  *
  * A text is tokenised with its special tokens and cut to the model's limit (the special tokens
- * stay), run at its own length, and pooled as the model's folder says. With --jsonl a JSON string a
- * line gives an array of numbers a line; else each argument, or all of standard input, is a text.
+ * stay), run at its own length beside others, and pooled as the model's folder says. With --jsonl a
+ * JSON string a line gives an array of numbers a line; else each argument, or all of standard
+ * input, is a text. Texts wait for each other up to TEXTS or a run's tokens, but never for input.
  */
 #include "runtime/core/encoder.h"
 #include "runtime/core/io.h"
@@ -23,15 +24,23 @@ static const ArgSpec specs[] = {
     RUN_OPTION_SPECS,
 };
 
+enum { TEXTS = 256 }; /* that wait at most */
+
 typedef struct Embedder {
   const IngotModel *m;
   Tokenizer *tok;
   Encoder *encoder;
-  const float *states; /* [tokens][width] of the last run */
+  const float *states; /* [tokens][width] of the last run; pooling: of the text's first token on */
+  const float *outputs;
   int64_t width, size; /* size: of the vector */
   float *vector;
   double *sum; /* [width] */
-  TokIds ids;
+  TokIds ids;  /* of one text */
+  /* texts that wait, their ids one behind the other */
+  EncoderRow row[TEXTS];
+  uint32_t *waiting;
+  int64_t nrows, tokens, room; /* room: for ids */
+  Out out;
 } Embedder;
 
 /* ---- pooling ------------------------------------------------------------------------------------
@@ -94,25 +103,47 @@ static void cut(const Embedder *m, TokIds *ids) {
   ids->n = most;
 }
 
+static void put_vector(Embedder *m, const EncoderRow *row) {
+  memset(m->vector, 0, (size_t)m->size * sizeof *m->vector);
+  if (row->n) { /* no token, no state */
+    m->states = m->outputs + row->at * m->width;
+    pool(m, row->ran);
+    if (m->m->encoder.normalize) normalize(m->vector, m->size);
+  }
+  for (int64_t i = 0; i < m->size; i++)
+    out_printf(&m->out, "%s%.9g", i ? ", " : "[", (double)m->vector[i]);
+  out_puts(&m->out, "]\n");
+}
+
+/* Runs the texts that wait; their vectors go to `out`. */
+static int run_waiting(Embedder *m, Err *e) {
+  for (int64_t i = 0, done = 1; i < m->nrows; i += done) {
+    done = 1;
+    if (m->row[i].n) {
+      int64_t n = 1;
+      while (i + n < m->nrows && m->row[i + n].n) n++;
+      if (encoder_run(m->encoder, &m->row[i], n, &done, e)) return 1;
+    }
+    for (int64_t k = i; k < i + done; k++) put_vector(m, &m->row[k]);
+  }
+  m->nrows = m->tokens = 0;
+  return 0;
+}
+
 static int embed(Embedder *m, const char *text, size_t n, Err *e) {
   m->ids.n = 0;
   if (tok_encode(m->tok, text, n, NULL, 0, TOK_ADD_SPECIAL, &m->ids) != TEXT_OK)
     return err_set(e, "embed", "out of memory, or the stored tokenizer is damaged");
   cut(m, &m->ids);
-  memset(m->vector, 0, (size_t)m->size * sizeof *m->vector);
-  if (m->ids.n == 0) return 0; /* no token, no state */
-  EncoderRow row = {.ids = m->ids.id, .n = (int64_t)m->ids.n};
-  int64_t tokens;
-  if (encoder_run(m->encoder, &row, &tokens, e)) return 1;
-  pool(m, tokens);
-  if (m->m->encoder.normalize) normalize(m->vector, m->size);
+  int64_t count = (int64_t)m->ids.n;
+  if (m->nrows == TEXTS || m->tokens + count > m->room) {
+    if (run_waiting(m, e)) return 1;
+  }
+  uint32_t *ids = m->waiting + m->tokens;
+  if (count) memcpy(ids, m->ids.id, (size_t)count * sizeof *ids);
+  m->row[m->nrows++] = (EncoderRow){.ids = ids, .n = count};
+  m->tokens += count;
   return 0;
-}
-
-static void put_vector(const Embedder *m, Out *out) {
-  for (int64_t i = 0; i < m->size; i++)
-    out_printf(out, "%s%.9g", i ? ", " : "[", (double)m->vector[i]);
-  out_puts(out, "]\n");
 }
 
 /* ---- the call -----------------------------------------------------------------------------------
@@ -126,12 +157,15 @@ static int open_embedder(Embedder *m, const ExecOptions *o, Err *e) {
   int entry = encoder_entry(m->encoder), states = exec_output(x, entry, "last_hidden_state");
   if (states < 0 || m->m->encoder.max_tokens < 1)
     return err_set(e, "embed", "this program gives no states of tokens");
-  m->states = exec_output_data(x, entry, states);
+  m->outputs = exec_output_data(x, entry, states);
   m->width = exec_dim(x, m->m->entries[entry].outputs[states].dim[1]);
   m->size = m->width * __builtin_popcount(m->m->encoder.pooling);
   m->vector = malloc((size_t)m->size * sizeof *m->vector);
   m->sum = malloc((size_t)m->width * sizeof *m->sum);
-  return m->vector && m->sum ? 0 : err_no_memory(e, "embed");
+  m->room = encoder_longest(m->encoder);
+  if (m->room < m->m->encoder.max_tokens) m->room = m->m->encoder.max_tokens;
+  m->waiting = malloc((size_t)m->room * sizeof *m->waiting);
+  return m->vector && m->sum && m->waiting ? 0 : err_no_memory(e, "embed");
 }
 
 static void close_embedder(Embedder *m) {
@@ -139,10 +173,12 @@ static void close_embedder(Embedder *m) {
   encoder_close(m->encoder);
   free(m->vector);
   free(m->sum);
+  free(m->waiting);
+  out_free(&m->out);
   tok_ids_free(&m->ids);
 }
 
-static int line_of(Embedder *m, const char *line, size_t n, size_t number, Out *out, Err *e) {
+static int line_of(Embedder *m, const char *line, size_t n, size_t number, Err *e) {
   JsonPool *pool = json_pool_new();
   const char *error = "out of memory";
   size_t at = 0;
@@ -151,42 +187,37 @@ static int line_of(Embedder *m, const char *line, size_t n, size_t number, Out *
     err_set(e, "standard input", "line %zu, byte %zu: %s", number, at, error);
   else if (v->kind != JS_STRING)
     err_set(e, "standard input", "line %zu: expected a JSON string", number);
-  else if (embed(m, v->u.string.data, v->u.string.size, e) == 0)
-    put_vector(m, out);
+  else
+    embed(m, v->u.string.data, v->u.string.size, e);
   json_pool_free(pool);
   return e->what[0] != 0;
 }
 
 static int each_line(Embedder *m, Err *e) {
   LineReader reader = {0};
-  Out out = {0};
   const char *line;
   size_t n, number = 0;
-  while (!e->what[0] && io_line(&reader, &out, &line, &n, e) > 0) {
+  while (!e->what[0] && io_line(&reader, &m->out, &line, &n, e) > 0) {
     number++;
-    if (strspn(line, " \t\r") >= n) continue;
-    if (line_of(m, line, n, number, &out, e)) break;
-    if (out.size > (1u << 16)) io_flush_out(&out);
+    if (strspn(line, " \t\r") < n && line_of(m, line, n, number, e)) {
+      Err other = {0};
+      run_waiting(m, &other); /* what came before the bad line */
+      break;
+    }
+    if (!io_line_ready(&reader) && run_waiting(m, e)) break;
+    if (m->out.size > (1u << 16)) io_flush_out(&m->out);
   }
-  io_flush_out(&out);
-  out_free(&out);
   out_free(&reader.buffer);
   return e->what[0] != 0;
 }
 
 static int plain(Embedder *m, const Args *args, Err *e) {
-  Out out = {0}, in = {0};
+  Out in = {0};
   int bad = 0;
-  for (int i = 0; i < args->argc && !bad && !*io_interrupted(); i++) {
+  for (int i = 0; i < args->argc && !bad && !*io_interrupted(); i++)
     bad = embed(m, args->argv[i], strlen(args->argv[i]), e);
-    if (!bad) put_vector(m, &out);
-  }
-  if (args->argc == 0) {
+  if (args->argc == 0)
     bad = io_read_all(&in, e) || *io_interrupted() || embed(m, in.data ? in.data : "", in.size, e);
-    if (!bad) put_vector(m, &out);
-  }
-  io_flush_out(&out);
-  out_free(&out);
   out_free(&in);
   return bad;
 }
@@ -199,6 +230,8 @@ static int run(const Task *t, void *options, Err *e) {
   ExecOptions x = run_options(&o->run);
   int bad = open_embedder(&m, &x, e);
   if (!bad) bad = o->jsonl ? each_line(&m, e) : plain(&m, &t->args, e);
+  if (!bad && !*io_interrupted()) bad = run_waiting(&m, e);
+  io_flush_out(&m.out);
   close_embedder(&m);
   if (*io_interrupted()) return CALL_INTERRUPTED;
   return bad ? CALL_FAILED : CALL_DONE;

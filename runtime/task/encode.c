@@ -44,22 +44,32 @@ static int describe(Encoder *c, const Batch *b, uint32_t i, Result *r, Err *e) {
   return r->data ? 0 : err_no_memory(e, t->name);
 }
 
-static int run_rows(Encoder *c, const Batch *b, Result *results, uint32_t n, Err *e) {
-  for (int64_t r = 0; r < b->rows && b->length; r++) {
-    int64_t at = r * b->length, done;
-    EncoderRow row = {.ids = b->ids + at,
-                      .types = b->types ? b->types + at : NULL,
-                      .positions = b->positions ? b->positions + at : NULL,
-                      .mask = b->mask ? b->mask + at : NULL,
-                      .n = b->length};
+/* Copies the outputs of row `r` of the batch, the i-th of the last run. */
+static void take_row(Encoder *c, const Batch *b, Result *results, uint32_t n, const EncoderRow *row,
+                     int64_t r, int64_t i) {
+  for (uint32_t k = 0; k < n; k++) {
+    const uint8_t *data = exec_output_data(encoder_exec(c), encoder_entry(c), (int)k);
+    bool by_token = encoder_by_token(c, k);
+    uint64_t bytes = results[k].row, count = (uint64_t)(by_token ? row->ran : 1);
+    uint64_t to = (uint64_t)(by_token ? r * b->length : r) * bytes;
+    memcpy(results[k].data + to, data + (uint64_t)(by_token ? row->at : i) * bytes, count * bytes);
+  }
+}
+
+static int run_rows(Encoder *c, const Batch *b, EncoderRow *rows, Result *results, uint32_t n,
+                    Err *e) {
+  for (int64_t r = 0; r < b->rows; r++) {
+    int64_t at = r * b->length;
+    rows[r] = (EncoderRow){.ids = b->ids + at,
+                           .types = b->types ? b->types + at : NULL,
+                           .positions = b->positions ? b->positions + at : NULL,
+                           .mask = b->mask ? b->mask + at : NULL,
+                           .n = b->length};
+  }
+  for (int64_t r = 0, done; r < b->rows; r += done) {
     if (*io_interrupted()) return err_set(e, "tensors", "interrupted");
-    if (encoder_run(c, &row, &done, e)) return 1;
-    for (uint32_t i = 0; i < n; i++) {
-      const void *data = exec_output_data(encoder_exec(c), encoder_entry(c), (int)i);
-      bool by_token = encoder_by_token(c, i);
-      uint64_t to = (uint64_t)(by_token ? at : r) * results[i].row;
-      memcpy(results[i].data + to, data, (uint64_t)(by_token ? done : 1) * results[i].row);
-    }
+    if (encoder_run(c, rows + r, b->rows - r, &done, e)) return 1;
+    for (int64_t i = 0; i < done; i++) take_row(c, b, results, n, &rows[r + i], r + i, i);
   }
   return 0;
 }
@@ -85,9 +95,12 @@ static int run_all(Encoder *c, const Batch *b, const char *out, Err *e) {
   if (n > MAX_OUTPUTS) return err_set(e, "encode", "has too many outputs");
   int bad = 0;
   for (uint32_t i = 0; i < n && !bad; i++) bad = describe(c, b, i, &results[i], e);
-  if (!bad) bad = run_rows(c, b, results, n, e);
+  EncoderRow *rows = bad ? NULL : calloc((size_t)b->rows + 1, sizeof *rows);
+  if (!bad && !rows) bad = err_no_memory(e, "input_ids");
+  if (!bad && b->length) bad = run_rows(c, b, rows, results, n, e);
   if (!bad) bad = write_results(out, results, n, e);
   for (uint32_t i = 0; i < n; i++) free(results[i].data);
+  free(rows);
   return bad;
 }
 

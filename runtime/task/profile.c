@@ -282,10 +282,10 @@ static int measure_encoder(Encoder *c, Profile *p, const Options *o, Err *e) {
   if (!ids) return err_no_memory(e, "profile");
   measuring_ids(ids, o->prompt, exec_model(encoder_exec(c))->generation.vocab);
   EncoderRow row = {.ids = ids, .n = o->prompt};
-  bad = profile_reserve(p, entry, o->tokens, e) || encoder_run(c, &row, &done, e);
+  bad = profile_reserve(p, entry, o->tokens, e) || encoder_run(c, &row, 1, &done, e);
   profile_start(p);
   for (int64_t i = 0; i < o->tokens && !bad && !*io_interrupted(); i++)
-    bad = encoder_run(c, &row, &done, e);
+    bad = encoder_run(c, &row, 1, &done, e);
   profile_stop(p);
   free(ids);
   if (*io_interrupted()) return err_set(e, "profile", "interrupted");

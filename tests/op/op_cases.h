@@ -163,6 +163,18 @@ CASE("attention", SUM, RUNS(1, 9), "", QKV, "y: %y",
      "%y = attention %q, %k, %v {scale = 0.204, causal = true}\n")
 CASE("attention, both ways, masked", SUM, RUNS(9), "", QKV ", %hide: tensor<S x f32>", "y: %y",
      "%y = attention %q, %k, %v, %hide {scale = 0.204}\n")
+#define SPANS(n, list) "const %spans : tensor<" #n "x4 x i32> = dense [" list "]\n"
+#define HIDE(n)                                                                                    \
+  "%q: tensor<" #n "x6x24 x f32>, %k: tensor<" #n "x2x24 x f32>, %v: tensor<" #n "x2x24 x f32>, "  \
+  "%hide: tensor<" #n " x f32>"
+CASE("attention, spans", SUM, RUNS(1), SPANS(3, "0, 1, 0, 1, 1, 4, 1, 4, 4, 9, 4, 9"), HIDE(9),
+     "y: %y", "%y = attention %q, %k, %v, %hide, %spans {scale = 0.204}\n")
+CASE("attention, long spans", SUM, RUNS(1),
+     SPANS(5, "0, 3, 0, 3, 3, 67, 3, 84, 67, 84, 3, 84, 84, 148, 84, 150, 148, 150, 84, 150"),
+     HIDE(150), "y: %y", "%y = attention %q, %k, %v, %hide, %spans {scale = 0.204}\n")
+CASE("attention, causal spans with a window", SUM, RUNS(1),
+     SPANS(2, "0, 70, 0, 70, 70, 150, 70, 150"), HIDE(150), "y: %y",
+     "%y = attention %q, %k, %v, %hide, %spans {scale = 0.204, causal = true, window = 9}\n")
 
 CASE("norm, linear, gate, down, add", 1e-5, RUNS(1, 5),
      "const %g : tensor<72 x f32> = weight \"g\"\n"

@@ -13,7 +13,7 @@
 
 /* ---- one-op graphs ---- */
 
-enum { MAX_IN = 4 };
+enum { MAX_IN = 5 };
 
 /* A dimension -1 is the symbol S (1..64), -2 is P (0..64), -3 is P+S. */
 typedef struct Shape {
@@ -58,7 +58,7 @@ static Type type_of(Bench *b, const Shape *s) {
 }
 
 static ValueId input(Bench *b, uint32_t i, const Shape *s) {
-  static const char *const names[] = {"a", "b", "c", "d"};
+  static const char *const names[] = {"a", "b", "c", "d", "e"};
   return graph_input(b->graph, names[i], type_of(b, s));
 }
 
@@ -136,6 +136,11 @@ static const TypeCase GOOD[] = {
      {F(-1, 6, 24), F(-1, 3, 24), F(-1, 3, 16), F(-1)},
      {.attention = {0.2, 0, 0, true}},
      "tensor<Sx6x16 x f32>"},
+    {OP_attention,
+     5,
+     {F(-1, 6, 24), F(-1, 3, 24), F(-1, 3, 16), F(-1), I(7, 4)},
+     {.attention = {0.2, 0, 0, true}},
+     "tensor<Sx6x16 x f32>"},
 };
 
 static const TypeCase BAD[] = {
@@ -183,6 +188,11 @@ static const TypeCase BAD[] = {
      {F(-1, 3, 24), F(-1, 3, 24), F(-1, 3, 24)},
      {.attention = {0, 0, 0, true}},
      "scale is 0"},
+    {OP_attention,
+     5,
+     {F(-1, 3, 24), F(-1, 3, 24), F(-1, 3, 24), F(-1), I(5, 3)},
+     {.attention = {0.2, 0, 0, false}},
+     "spans must be [W, 4]"},
     {OP_kv_append, 3, {F(), F(-1, 3, 24), F(-1, 3, 24)}, {{0}}, "must be a KV cache"},
 };
 
@@ -378,7 +388,7 @@ static const ValueCase VALUES[] = {
 };
 
 static void check_values(Bench *b, const ValueCase *c, size_t at) {
-  static const char *const names[] = {"a", "b", "c", "d"};
+  static const char *const names[] = {"a", "b", "c", "d", "e"};
   RefTensor in[MAX_IN], *out;
   OpId id;
   if (try_case(b, &c->op, &id) != OK) fail_msg("case %zu: %s", at, diag_text(b->diag));
