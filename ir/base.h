@@ -103,6 +103,8 @@ void diag_free(Diag *d);
  * what was expected and what to do. Always returns FAIL, so `return diag_error(...)` reads well. */
 Status diag_error(Diag *d, const char *where, const char *fmt, ...) PRINTF_LIKE(3, 4);
 void diag_warn(Diag *d, const char *where, const char *fmt, ...) PRINTF_LIKE(3, 4);
+/* Adds what `from` has collected: a thread that works for others keeps messages of its own. */
+void diag_add(Diag *d, const Diag *from);
 unsigned diag_errors(const Diag *d);
 /* All messages, one a line, as `ingot: error: WHERE: WHAT`. Owned by the Diag. */
 const char *diag_text(Diag *d);

@@ -46,6 +46,11 @@ void diag_warn(Diag *d, const char *where, const char *fmt, ...) {
   va_end(args);
 }
 
+void diag_add(Diag *d, const Diag *from) {
+  if (from->text.size) buf_puts(&d->text, from->text.data);
+  d->errors += from->errors;
+}
+
 unsigned diag_errors(const Diag *d) {
   return d->errors;
 }

@@ -79,16 +79,17 @@ static Status check_rows16(const ConstRows *r, const QuantDef *q, const KWeight 
   return check_size(r, w, quant_packed_size(q, r->rows, r->cols), d);
 }
 
-static Status pack_rows16(ConstRows *r, const KWeight *w, PackSink *sink, void *user, Diag *d) {
+static Status pack_rows16(ConstRows *r, const KWeight *w, PackPart part, PackSink *sink, void *user,
+                          Diag *d) {
   const QuantDef *q = quant_def(w->storage);
   TRY(check_rows16(r, q, w, d));
   uint64_t group_bytes = quant_packed_size(q, 16, r->cols);
-  int64_t groups = (r->rows + 15) / 16, step = piece_of(groups, group_bytes);
+  int64_t step = piece_of(part.n, group_bytes);
   uint8_t *scratch = mem_alloc(16 * const_row_bytes(r->cols, q) + 1);
   uint8_t *piece = mem_alloc((uint64_t)step * group_bytes + 1);
   Status s = OK;
-  for (int64_t g = 0; g < groups && s == OK; g += step) {
-    int64_t n = groups - g < step ? groups - g : step;
+  for (int64_t g = part.first, end = g + part.n; g < end && s == OK; g += step) {
+    int64_t n = end - g < step ? end - g : step;
     memset(piece, 0, (uint64_t)n * group_bytes);
     for (int64_t k = 0; k < n; k++)
       pack_group(r, q, g + k, scratch, piece + (uint64_t)k * group_bytes);
@@ -99,11 +100,16 @@ static Status pack_rows16(ConstRows *r, const KWeight *w, PackSink *sink, void *
   return s;
 }
 
-Status pack_weight_to(const Module *m, const KWeight *w, PackSink *sink, void *user, Diag *d) {
+int64_t pack_units(const KWeight *w) {
+  return w->layout == KL_plain ? 1 : (w->rows + 15) / 16;
+}
+
+Status pack_weight_to(const Module *m, const KWeight *w, PackPart part, PackSink *sink, void *user,
+                      Diag *d) {
   ConstRows r;
   TRY(const_rows_open(m, w->constant, &r, d));
-  Status s =
-      w->layout == KL_plain ? pack_plain(&r, w, sink, user, d) : pack_rows16(&r, w, sink, user, d);
+  Status s = w->layout == KL_plain ? pack_plain(&r, w, sink, user, d)
+                                   : pack_rows16(&r, w, part, sink, user, d);
   const_rows_close(&r);
   return s;
 }
@@ -116,5 +122,5 @@ static Status copy_piece(void *user, const void *bytes, uint64_t size) {
 }
 
 Status pack_weight(const Module *m, const KWeight *w, uint8_t *out, Diag *d) {
-  return pack_weight_to(m, w, copy_piece, &out, d);
+  return pack_weight_to(m, w, (PackPart){0, pack_units(w)}, copy_piece, &out, d);
 }

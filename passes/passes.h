@@ -67,11 +67,18 @@ void expand_math(Kernel *k);
 /* Kernel to Kernel: mma by loops of dot4. */
 void expand_mma(Kernel *k);
 
-/* Packing: gives the bytes of one weight of the program (w->bytes of them) in order to `sink`, a
- * piece of about a megabyte at a time. What the sink returns ends the packing unless it is OK. */
+/* Packing: gives the bytes of one weight of the program in order to `sink`, a piece of about a
+ * megabyte at a time. What the sink returns ends the packing unless it is OK. A weight can be
+ * packed in parts: units first .. first + n of pack_units(w), which follow each other in its bytes
+ * and are all of one size (groups of 16 rows; a plain weight is one unit). */
 typedef Status PackSink(void *user, const void *bytes, uint64_t size);
-Status pack_weight_to(const Module *m, const KWeight *w, PackSink *sink, void *user, Diag *d);
-/* The same, into memory. */
+typedef struct PackPart {
+  int64_t first, n;
+} PackPart;
+int64_t pack_units(const KWeight *w);
+Status pack_weight_to(const Module *m, const KWeight *w, PackPart part, PackSink *sink, void *user,
+                      Diag *d);
+/* All of it, into memory. */
 Status pack_weight(const Module *m, const KWeight *w, uint8_t *out, Diag *d);
 
 #endif

@@ -8,6 +8,7 @@
  */
 #include "backends/cpu/codegen.h"
 
+#include "backends/cpu/crew.h"
 #include "backends/cpu/emit.h"
 #include "backends/cpu/output.h"
 
@@ -17,14 +18,13 @@
 #include <llvm-c/TargetMachine.h>
 #include <llvm-c/Transforms/PassBuilder.h>
 #include <pthread.h>
-#include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
-enum { MAX_PARTS = 8, MAX_THREADS = 8 };
+enum { MAX_PARTS = 8 };
 
 static const char triple[] = "x86_64-unknown-linux-gnu";
 static const char pass_list[] =
@@ -283,22 +283,6 @@ static void *worker(void *user) {
   }
 }
 
-static unsigned thread_count(uint32_t parts) {
-  cpu_set_t set;
-  unsigned n = sched_getaffinity(0, sizeof set, &set) ? 1 : (unsigned)CPU_COUNT(&set);
-  n = n > MAX_THREADS ? MAX_THREADS : n;
-  return n > parts ? parts : n;
-}
-
-/* The calling thread works too, so that a failing pthread_create costs only time. */
-static void run_parts(CodeRun *run) {
-  pthread_t thread[MAX_THREADS];
-  unsigned n = thread_count(run->nparts), started = 0;
-  while (started + 1 < n && !pthread_create(&thread[started], NULL, worker, run)) started++;
-  worker(run);
-  for (unsigned i = 0; i < started; i++) pthread_join(thread[i], NULL);
-}
-
 static Status collect(CodeRun *run, Diag *d, CpuCode *out) {
   Status s = OK;
   for (uint32_t i = 0; i < run->nparts; i++) {
@@ -326,7 +310,7 @@ Status cpu_codegen(const EmitRequest *r, CodeForm form, Diag *d, CpuCode *out) {
     run.constant[l] = constant_buffers(scratch, r->programs[l]);
   out->nparts = run.nparts;
   out->part = run.out = mem_alloc(run.nparts * sizeof *run.out);
-  run_parts(&run);
+  crew_run(worker, &run, run.nparts);
   arena_free(scratch);
   Status s = collect(&run, d, out);
   if (s != OK) cpu_code_free(out);

@@ -13,7 +13,7 @@ find_package(Threads REQUIRED)
 
 ingot_library(backend_cpu backend.c
   cpu/cpu.c cpu/targets.c cpu/emit_kernel.c cpu/emit_op.c cpu/emit_dot.c cpu/emit_amx.c cpu/emit_memory.c cpu/codegen.c
-  cpu/elf_object.c cpu/model_data.c cpu/link.c cpu/program.c cpu/output.c cpu/archive.c cpu/library.c)
+  cpu/elf_object.c cpu/model_data.c cpu/link.c cpu/program.c cpu/pack_file.c cpu/crew.c cpu/output.c cpu/archive.c cpu/library.c)
 target_include_directories(backend_cpu SYSTEM PRIVATE ${LLVM_INCLUDE})
 target_compile_definitions(backend_cpu PRIVATE INGOT_LLD="${LLD_PATH}")
 target_link_libraries(backend_cpu PUBLIC ir_kernel ir_graph ir_base ${LLVM_LIBRARY} Threads::Threads

@@ -3,7 +3,7 @@
  * The order in the file is header, .rodata, tables, note, relocations, symbols, strings, section
  * headers. The note is an ordinary ELF note named "ingot": every linker gives notes a PT_NOTE
  * header, which backends/cpu/program.c turns into the PT_LOAD of the weights once the program is
- * linked.
+ * linked. What the note says is where the program keeps the pointer to them.
  */
 #include "backends/cpu/elf_object.h"
 
@@ -17,6 +17,7 @@ enum {
   SEC_NOTE,
   SEC_STACK,
   SEC_RELA,
+  SEC_NOTE_RELA,
   SEC_SYMTAB,
   SEC_STRTAB,
   SEC_SHSTRTAB,
@@ -137,21 +138,23 @@ static void put_symbols(const ElfObject *o, Buf *out) {
   }
 }
 
+static void put_reloc(const ElfReloc *r, Buf *out) {
+  Elf64_Rela rela = {r->offset, ELF64_R_INFO(r->symbol, R_X86_64_64), (Elf64_Sxword)r->addend};
+  buf_put(out, &rela, sizeof rela);
+}
+
 static void put_relocs(const ElfObject *o, Buf *out) {
-  for (uint32_t i = 0; i < o->nrelocs; i++) {
-    const ElfReloc *r = &o->relocs[i];
-    Elf64_Rela rela = {r->offset, ELF64_R_INFO(r->symbol, R_X86_64_64), (Elf64_Sxword)r->addend};
-    buf_put(out, &rela, sizeof rela);
-  }
+  for (uint32_t i = 0; i < o->nrelocs; i++) put_reloc(&o->relocs[i], out);
 }
 
 static void put_note(const ElfObject *o, Buf *out) {
-  static const struct {
-    Elf64_Nhdr head;
-    char name[8];
-    uint64_t content;
-  } note = {{6, 8, 1}, "ingot", 0};
+  static const WeightsNote note = {{6, sizeof note.pointer, 1}, "ingot", {0}};
   if (o->reserve_weights) buf_put(out, &note, sizeof note);
+}
+
+static void put_note_reloc(const ElfObject *o, Buf *out) {
+  ElfReloc r = {offsetof(WeightsNote, pointer), o->weights_pointer, SYM_TABLES};
+  if (o->reserve_weights) put_reloc(&r, out);
 }
 
 static Elf64_Ehdr file_header(unsigned sections, unsigned names) {
@@ -180,6 +183,7 @@ static void name_sections(Elf64_Shdr h[SECTIONS], bool writable, Buf *names) {
                                 WEIGHTS_SECTION,
                                 ".note.GNU-stack",
                                 writable ? ".rela.data.rel.ro" : ".rela.rodata.tables",
+                                ".rela" WEIGHTS_SECTION,
                                 ".symtab",
                                 ".strtab",
                                 ".shstrtab"};
@@ -205,6 +209,12 @@ static void describe_sections(Elf64_Shdr h[SECTIONS], const ElfObject *o, bool w
                     .sh_info = SEC_TABLES,
                     .sh_addralign = 8,
                     .sh_entsize = sizeof(Elf64_Rela)},
+      [SEC_NOTE_RELA] = {.sh_type = SHT_RELA,
+                         .sh_flags = SHF_INFO_LINK,
+                         .sh_link = SEC_SYMTAB,
+                         .sh_info = SEC_NOTE,
+                         .sh_addralign = 8,
+                         .sh_entsize = sizeof(Elf64_Rela)},
       [SEC_SYMTAB] = {.sh_type = SHT_SYMTAB,
                       .sh_link = SEC_STRTAB,
                       .sh_info = LOCAL_SYMBOLS,
@@ -242,6 +252,9 @@ void elf_object_write(const ElfObject *o, bool writable, Buf *out) {
   place(out, &h[SEC_RELA], NULL);
   put_relocs(o, out);
   h[SEC_RELA].sh_size = out->size - h[SEC_RELA].sh_offset;
+  place(out, &h[SEC_NOTE_RELA], NULL);
+  put_note_reloc(o, out);
+  h[SEC_NOTE_RELA].sh_size = out->size - h[SEC_NOTE_RELA].sh_offset;
   place(out, &h[SEC_SYMTAB], NULL);
   put_symbols(o, out);
   h[SEC_SYMTAB].sh_size = out->size - h[SEC_SYMTAB].sh_offset;

@@ -9,6 +9,8 @@
 
 #include "ir/base.h"
 
+#include <elf.h>
+
 #define WEIGHTS_SECTION ".ingot.weights" /* of programs */
 #define WEIGHTS_SYMBOL "ingot_weights"   /* of libraries */
 
@@ -35,7 +37,16 @@ typedef struct ElfObject {
   uint64_t *strings;
   uint32_t nstrings, cstrings; /* hash table of offset + 1 in `plain` */
   bool reserve_weights;
+  uint64_t weights_pointer; /* in the tables: where the program keeps the address of its weights */
 } ElfObject;
+
+/* What the reserving note holds, once linked. */
+typedef struct WeightsNote {
+  Elf64_Nhdr head;
+  char name[8];
+  uint32_t
+      pointer[2]; /* low and high half of the address of that pointer (notes are aligned to 4) */
+} WeightsNote;
 
 void elf_object_free(ElfObject *o);
 /* Bytes into .rodata or into the tables; returns their offset. */

@@ -9,7 +9,7 @@
 #include "backends/cpu/library.h"
 
 #include "backends/cpu/elf_object.h"
-#include "backends/cpu/program.h"
+#include "backends/cpu/pack_file.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -24,7 +24,7 @@ static Status fill_weights(const EmitRequest *r, const char *path, uint64_t at, 
   int fd = open(path, O_RDWR | O_CLOEXEC);
   struct stat st;
   if (fd < 0) return diag_error(d, r->out, "cannot be written: %s", strerror(errno));
-  Status s = out->weight_bytes ? program_pack(fd, at, r, d) : OK;
+  Status s = out->weight_bytes ? pack_file(fd, at, r, d) : OK;
   if (s == OK && fstat(fd, &st) == 0) out->file_bytes = (uint64_t)st.st_size;
   out->code_bytes = out->file_bytes - out->weight_bytes;
   if (close(fd) && s == OK) s = diag_error(d, r->out, "cannot be written: %s", strerror(errno));

@@ -261,13 +261,11 @@ void model_data(const EmitRequest *r, bool library, Buf *object) {
   point_from_model(&p, offsetof(IngotModel, dims), put_dims(&o, r->module, &m.ndims), false);
   model_text(&p, r->text, &m);
   if (r->nlevels) model_program(&p, r, &m);
-  if (m.weight_bytes && !library) {
-    m.weights = (const uint8_t *)(uintptr_t)WEIGHTS_ADDRESS;
-    o.reserve_weights = true;
-  }
   uint64_t at = elf_table(&o, &m, sizeof m, 64);
+  o.reserve_weights = m.weight_bytes && !library;
+  o.weights_pointer = at + offsetof(IngotModel, weights); /* set by program_add_weights */
   if (m.weight_bytes && library)
-    elf_point_symbol(&o, at + offsetof(IngotModel, weights), elf_extern(&o, WEIGHTS_SYMBOL));
+    elf_point_symbol(&o, o.weights_pointer, elf_extern(&o, WEIGHTS_SYMBOL));
   for (uint32_t i = 0; i < p.n; i++) {
     if (p.at[i].plain)
       elf_point_plain(&o, at + p.at[i].field, p.at[i].target);

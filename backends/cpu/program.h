@@ -7,7 +7,5 @@
 /* Packs every weight of the program straight to its place behind the linked file at `path`, and
  * makes the reserved program header map them. Does nothing for a program without weights. */
 Status program_add_weights(const char *path, const EmitRequest *r, Diag *d, EmitResult *out);
-/* Packs the weights into an open file from `offset` on. */
-Status program_pack(int fd, uint64_t offset, const EmitRequest *r, Diag *d);
 
 #endif

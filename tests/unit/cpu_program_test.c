@@ -4,8 +4,12 @@
  * when the place is not writable, the disk full, the linker unhappy or memory short: a message or a
  * clean end, and never anything left behind.
  */
+#include "backends/cpu/model_data.h"
+#include "backends/cpu/pack_file.h"
+#include "passes/passes.h"
 #include "tests/unit/cpu_common.h"
 
+#include <elf.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/resource.h>
@@ -14,8 +18,8 @@
 /* ---- whole programs
  * ------------------------------------------------------------------------------ */
 
-/* A runtime of a few lines and no libc: adds up the weights' words, runs the one kernel on them at
- * the lowest level, prints both sums as hexadecimal numbers. */
+/* A runtime of a few lines and no libc: hashes the weights' words, runs the one kernel on them at
+ * the lowest level and sums its results, prints both as hexadecimal numbers. */
 static const char runtime_text[] =
     "#include \"runtime/abi.h\"\n"
     "static int32_t out[64];\n"
@@ -35,7 +39,7 @@ static const char runtime_text[] =
     "  const IngotModel *m = &ingot_model;\n"
     "  uint64_t sum = 0, kernel_sum = 0;\n"
     "  for (uint64_t i = 0; i + 4 <= m->weight_bytes; i += 4)\n"
-    "    sum += *(const uint32_t *)(m->weights + i);\n"
+    "    sum = 31 * sum + *(const uint32_t *)(m->weights + i);\n"
     "  if (m->nlevels) {\n"
     "    void *buffers[2] = {(void *)(uintptr_t)m->weights, out};\n"
     "    int64_t n = 4;\n"
@@ -57,42 +61,67 @@ static const char sum_text[] = "kernel @copy(%w: ptr<i32>, %out: ptr<i32>; %n) c
                                "  }\n"
                                "}\n";
 
-enum { FLOATS = 300, INTS = 70000, INTS_AT = 1280 };
+enum { FLOATS = 300, INTS = 70000, INTS_AT = 1280, ROWS = 1000, COLS = 1200 };
 
-/* A program with two weights: 300 floats, then (after a hole) 70000 integers. */
+/* A program with three weights: 300 floats, after a hole 70000 integers, and a matrix that several
+ * threads pack in parts, over a few huge pages. */
 static KProgram *weighted_program(Arena *a, Module *m) {
   KProgram *p = program_of(a, m, sum_text);
-  float *f = ARENA_ARRAY(a, float, FLOATS);
+  float *f = ARENA_ARRAY(a, float, FLOATS), *w = ARENA_ARRAY(a, float, ROWS *COLS);
   int32_t *i = ARENA_ARRAY(a, int32_t, INTS);
   for (int k = 0; k < FLOATS; k++) f[k] = (float)k * 0.25f;
   for (int k = 0; k < INTS; k++) i[k] = k * 7919;
-  Type floats = {.dtype = DT_f32, .rank = 1, .dim = {dim_const(m->dims, FLOATS)}};
-  Type ints = {.dtype = DT_i32, .rank = 1, .dim = {dim_const(m->dims, INTS)}};
+  for (int k = 0; k < ROWS * COLS; k++) w[k] = (float)k;
+  Dims *t = m->dims;
+  Type floats = {.dtype = DT_f32, .rank = 1, .dim = {dim_const(t, FLOATS)}};
+  Type ints = {.dtype = DT_i32, .rank = 1, .dim = {dim_const(t, INTS)}};
+  Type rows = {.dtype = DT_f32, .rank = 2, .dim = {dim_const(t, ROWS), dim_const(t, COLS)}};
   uint32_t cf = module_const(m, &(ConstDef){.name = "f", .type = floats, .dense = f});
   uint32_t ci = module_const(m, &(ConstDef){.name = "i", .type = ints, .dense = i});
-  p->nweights = 2;
-  p->weights = ARENA_ARRAY(a, KWeight, 2);
+  uint32_t cw = module_const(m, &(ConstDef){.name = "w", .type = rows, .dense = w});
+  uint64_t at = align_up(INTS_AT + INTS * 4, 64);
+  p->nweights = 3;
+  p->weights = ARENA_ARRAY(a, KWeight, 3);
   p->weights[0] = (KWeight){.constant = cf, .bytes = FLOATS * 4};
   p->weights[1] = (KWeight){.constant = ci, .offset = INTS_AT, .bytes = INTS * 4};
-  p->weight_bytes = INTS_AT + INTS * 4;
+  p->weights[2] = (KWeight){cw, KL_rows16, Q_f32, ROWS, COLS, at, align_up(ROWS, 16) * COLS * 4};
+  p->weight_bytes = at + p->weights[2].bytes;
   return p;
 }
 
 /* What the small runtime must print. */
-static char *expected_output(Arena *a) {
+static char *expected_output(Arena *a, const KProgram *p, const Module *m) {
+  uint8_t *weights = arena_alloc(a, p->weight_bytes);
+  Diag *d = diag_new();
+  for (uint32_t i = 0; i < p->nweights; i++)
+    assert_int_equal(pack_weight(m, &p->weights[i], weights + p->weights[i].offset, d), OK);
+  diag_free(d);
   uint64_t sum = 0, kernel = 0;
-  for (int k = 0; k < FLOATS; k++) {
-    float f = (float)k * 0.25f;
-    uint32_t w;
-    memcpy(&w, &f, 4);
-    sum += w;
+  for (uint64_t i = 0; i + 4 <= p->weight_bytes; i += 4) {
+    uint32_t word;
+    memcpy(&word, weights + i, 4);
+    sum = 31 * sum + word;
   }
-  for (int k = 0; k < INTS; k++) {
-    sum += (uint32_t)(k * 7919);
-    if (k < 64) kernel += (uint32_t)(k * 7919);
-  }
+  for (int k = 0; k < 64; k++) kernel += (uint32_t)(k * 7919);
   return arena_printf(a, "%016llx\n%016llx\ntest", (unsigned long long)sum,
                       (unsigned long long)kernel);
+}
+
+/* The weights' segment can be mapped by huge pages: file offset and address agree modulo one. */
+static void expect_huge_pages(const char *program) {
+  int fd = open(program, O_RDONLY), found = 0;
+  Elf64_Ehdr e;
+  assert_int_equal(pread(fd, &e, sizeof e, 0), sizeof e);
+  for (int i = 0; i < e.e_phnum; i++) {
+    Elf64_Phdr p;
+    assert_int_equal(pread(fd, &p, sizeof p, (off_t)(e.e_phoff + (size_t)i * sizeof p)), sizeof p);
+    if (p.p_type != PT_LOAD || p.p_vaddr < WEIGHTS_ADDRESS) continue;
+    assert_int_equal(p.p_align, HUGE_PAGE);
+    assert_int_equal(p.p_vaddr % HUGE_PAGE, p.p_offset % HUGE_PAGE);
+    found++;
+  }
+  assert_int_equal(found, 1);
+  close(fd);
 }
 
 static Buf small_runtime(Arena *a) {
@@ -135,12 +164,13 @@ static void test_program(void **state) {
   Module *m = module_new("test");
   KProgram *p = weighted_program(a, m);
   Buf rt = small_runtime(a);
-  char *app = in_folder(a, "app"), *again = in_folder(a, "again"), *want = expected_output(a);
+  char *app = in_folder(a, "app"), *again = in_folder(a, "again"), *want = expected_output(a, p, m);
   if (emit_program(p, EMIT_EXE, app, (uint8_t *)rt.data, rt.size, d) != OK)
     fail_msg("%s", diag_text(d));
   assert_int_equal(emit_program(p, EMIT_EXE, again, (uint8_t *)rt.data, rt.size, d), OK);
   assert_int_equal(run("cmp %s %s", app, again), 0);
   expect_output(a, app, want);
+  expect_huge_pages(app);
   struct stat st;
   assert_int_equal(stat(app, &st), 0);
   assert_int_equal(st.st_mode & 0777, 0755);
@@ -149,6 +179,7 @@ static void test_program(void **state) {
   for (size_t i = 0; i < COUNT(strippers); i++) {
     if (run("cp %s %s.s && %s %s.s 2>/dev/null", app, app, strippers[i], app)) continue;
     expect_output(a, arena_printf(a, "%s.s", app), want);
+    expect_huge_pages(arena_printf(a, "%s.s", app));
   }
   assert_false(leftovers());
   module_free(m);
@@ -213,7 +244,7 @@ static void test_library(void **state) {
         "int main(void) {\n"
         "  unsigned long long sum = 0;\n"
         "  for (uint64_t i = 0; i + 4 <= ingot_model.weight_bytes; i += 4)\n"
-        "    sum += *(const uint32_t *)(ingot_model.weights + i);\n"
+        "    sum = 31 * sum + *(const uint32_t *)(ingot_model.weights + i);\n"
         "  printf(\"%016llx\\n\", sum);\n"
         "  ingot_close(NULL);\n"
         "  return 0;\n"
@@ -221,7 +252,7 @@ static void test_library(void **state) {
         f);
   assert_int_equal(fclose(f), 0);
   static const char *const flags[] = {"-pie -fPIE", "-no-pie", "-static"};
-  char *want = expected_output(a), *use = in_folder(a, "use");
+  char *want = expected_output(a, p, m), *use = in_folder(a, "use");
   want[17] = 0;
   for (size_t i = 0; i < COUNT(flags); i++) {
     assert_int_equal(run("cc %s -I%s/.. -I%s -o %s %s %s -lpthread -lm", flags[i], TEST_SOURCE_DIR,

@@ -80,6 +80,28 @@ static void unpack(World *w, const KWeight *kw, uint8_t *packed, float *out) {
   if (kernel_eval(k, buffers, NULL, 0, -1, w->diag) != OK) fail_msg("%s", diag_text(w->diag));
 }
 
+typedef struct Tail {
+  uint8_t *at;
+} Tail;
+
+static Status append(void *user, const void *bytes, uint64_t size) {
+  Tail *t = user;
+  memcpy(t->at, bytes, size);
+  t->at += size;
+  return OK;
+}
+
+/* Unit by unit gives the same bytes as at once. */
+static void check_parts(World *w, const KWeight *kw, const uint8_t *whole) {
+  static uint8_t packed[32 * MAX_COLS * 4];
+  Tail t = {packed};
+  assert_int_equal(pack_units(kw), GROUPS);
+  for (int64_t i = 0; i < pack_units(kw); i++)
+    assert_int_equal(pack_weight_to(w->module, kw, (PackPart){i, 1}, append, &t, w->diag), OK);
+  assert_int_equal(t.at - packed, kw->bytes);
+  assert_memory_equal(packed, whole, kw->bytes);
+}
+
 static void check_rows16(int64_t cols, Storage kept, Storage a, Storage b, Storage packed_as) {
   static World w;
   static uint8_t packed[32 * MAX_COLS * 4];
@@ -90,6 +112,7 @@ static void check_rows16(int64_t cols, Storage kept, Storage a, Storage b, Stora
   if (pack_weight(w.module, &kw, packed, w.diag) != OK ||
       const_dense(w.arena, w.module, 0, &want, w.diag) != OK)
     fail_msg("%s", diag_text(w.diag));
+  check_parts(&w, &kw, packed);
   unpack(&w, &kw, packed, got);
   int64_t depth = (int64_t)align_up((uint64_t)cols, quant_def(packed_as)->packed_block);
   for (int64_t r = 0; r < 16 * GROUPS; r++) {
