@@ -15,6 +15,7 @@ static const struct TileField {
     {"float_tile", offsetof(LowerTarget, float_tile), 1, 64},
     {"row_groups", offsetof(LowerTarget, row_groups), 1, 64},
     {"query_tile", offsetof(LowerTarget, query_tile), 1, 64},
+    {"key_vectors", offsetof(LowerTarget, key_vectors), 1, 4},
     {"prefetch_bytes", offsetof(LowerTarget, prefetch_bytes), 0, 1 << 20},
     {"group_tile", offsetof(LowerTarget, group_tile), 1, 8},
     {"panel_blocks", offsetof(LowerTarget, panel_blocks), 1, 64},

@@ -13,7 +13,12 @@
 
 static const CpuTarget targets[] = {
 #define CPU_TARGET(name, isa, cpu, features, bytes, ...)                                           \
-  {name, isa, cpu, features, bytes, {name, __VA_ARGS__, .mma = (isa) == INGOT_X86_64_AMX}},
+  {name,                                                                                           \
+   isa,                                                                                            \
+   cpu,                                                                                            \
+   features,                                                                                       \
+   bytes,                                                                                          \
+   {name, __VA_ARGS__, .mma = (isa) == INGOT_X86_64_AMX, .key_vectors = (bytes) < 64 ? 1 : 4}},
 #include "backends/cpu/targets.def"
 #undef CPU_TARGET
 };

@@ -1,322 +1,31 @@
 /* Class attend: attention by online softmax (Milakov and Gimelshein 2018; Dao et al. 2022), over a
  * KV cache or over tensors; no S x (P + S) buffer.
  *
- *   par p in heads * query grains:  for tiles of query_tile queries of the grain
- *   (one token: par p in groups of heads over one key head, a tile being some of the group):
- *     m = -big, l = 0, o = 0 (local)
- *     for kb in first..last visible key step 64 carry m, l:   // blocks at absolute positions
- *       s[64] = scale * q . k  (16 keys a vector; one chain over d a vector), cap, hide
- *       m' = max(m, max s);  c = exp(m - m');  p = exp(s - m') (0 where hidden)
- *       l = l * c + ((p0 + p1) + (p2 + p3));  o = o * c;  for j: o = fma(p[j], v[j], o)
- *     y = o / l, and 0 where no key is visible
+ * Keys are summed in chunks at absolute positions, each with a softmax of its own, and the chunks
+ * of a row are joined in ascending order (attend_tile.c). So one token can be split over its
+ * chunks:
  *
- * What a query computes depends on its own position alone: blocks lie at multiples of 64, and a
- * block that is wholly hidden from it changes nothing (c = 1, p = 0), so decode and prefill of a
- * token give equal bits for every tile size. Queries beyond the end repeat the last one.
+ *   many tokens:  par p in key heads * grains of tokens:  for tiles of rows of the grain:
+ *                   for chunks: attend, merge;  y = o / l
+ *   one token:    par p in key heads * chunks:  attend;  the only chunk: y = o / l, else keep it
+ *                 par p in heads, when there are several chunks:  for chunks: merge;  y = o / l
  *
- * With spans (several sequences behind one another) par goes over spans, then heads; blocks lie at
- * multiples of 64 from the span's first key, so that a sequence's bits are those it has alone.
+ * What a row computes depends on its own position alone: blocks and chunks lie at fixed positions,
+ * and one that is wholly hidden from a row changes nothing, so decode and prefill of a token give
+ * equal bits for every tile size. Rows beyond the end repeat the last one.
+ *
+ * With spans (several sequences behind one another) par goes over spans, then key heads; blocks and
+ * chunks begin at the span's first key, so that a sequence's bits are those it has alone.
  */
-#include "passes/lower/lower.h"
+#include "passes/lower/attend.h"
 
 #include <string.h>
 
-enum { QUERY_GRAIN = 16, MAX_TILE = 8, VECTORS = KEY_BLOCK / 16, CHUNK = 4 };
-static const double HIDDEN = -1e30; /* below every score, and its exponential is 0 */
-
-typedef struct Attend {
-  Draft d;
-  const Op *op;
-  const Attrs_attention *attrs;
-  bool cached, packed; /* keys are in a cache, or laid out as in one */
-  CacheLayout cache;
-  int64_t key_step, dim_step; /* packed keys: elements between keys, between dimensions */
-  Place q, k, v, y, mask, spans;
-  KVal qb, kb, vb, yb, mb, sb; /* buffers; cached: kb = vb */
-  bool masked, spanned;
-  int64_t heads, kv_heads, dim, vdim;
-  KVal queries, keys, past;
-  KVal begin, end; /* keys that may be seen: all, or those of the span */
-  uint32_t tile;
-  KVal o, p; /* locals: [tile][vdim padded], [tile][64] */
-  /* of the tile being computed: query i is of head[i] and token[i], at position[i] (v16i32 splat)
-   */
-  uint32_t tokens; /* consecutive ones from the tile's first */
-  KVal kv_head, head[MAX_TILE], token[MAX_TILE], position[MAX_TILE];
-} Attend;
-
-static int64_t padded(int64_t n) {
-  return (n + 15) / 16 * 16;
-}
-
-static KVal add64(KBuilder *b, KVal x, int64_t y) {
-  return k_op2(b, KOP_add, x, k_i64(b, y));
-}
-
-static int64_t stride_of(const Attend *a, const Place *p, int axis) {
-  return dim_literal(a->d.l, p->stride[axis]);
-}
-
-/* ---- operands ------------------------------------------------------------------------------ */
-
-/* Dimension d of keys key .. key+15 (key: a multiple of 16). */
-static KVal load_keys(Attend *a, KVal key, KVal d, int64_t d_off) {
-  KBuilder *b = &a->d.b;
-  if (a->cached || a->packed) {
-    KAddr at = k_at(k_at(k_addr(a->kb), a->kv_head, a->cache.key_head), key, a->key_step);
-    at = k_off(k_at(at, d, a->dim_step), a->dim_step * d_off);
-    return k_cvt(b, k_load(b, (KType){a->cache.type, 16}, at), K_f32);
-  }
-  int64_t step = stride_of(a, &a->k, 0);
-  KAddr at = k_at(k_at(k_addr(a->kb), a->kv_head, stride_of(a, &a->k, 1)), key, step);
-  at = k_off(k_at(at, d, 1), d_off);
-  KVal left = k_cvt(b, k_op2(b, KOP_sub, a->keys, key), K_i32);
-  KVal there = k_op2(b, KOP_lt, k_iota(b), k_splat(b, left));
-  KType t = {(uint8_t)kscalar_of(a->k.dtype), 16};
-  return k_cvt(b, k_load_mask(b, t, k_lane(at, step ? step : 1), there), K_f32);
-}
-
-/* 16 columns of the value of one key, from column 16 * vec. */
-static KVal load_value(Attend *a, KVal key, int64_t vec) {
-  KBuilder *b = &a->d.b;
-  if (a->cached) {
-    KAddr at = k_at(k_off(k_addr(a->vb), a->cache.values), a->kv_head, a->cache.value_head);
-    at = k_off(k_at(at, key, a->cache.padded), 16 * vec);
-    return k_cvt(b, k_load(b, (KType){a->cache.type, 16}, at), K_f32);
-  }
-  KAddr at =
-      k_at(k_at(k_addr(a->vb), key, stride_of(a, &a->v, 0)), a->kv_head, stride_of(a, &a->v, 1));
-  at = k_off(at, 16 * vec);
-  KType t = {(uint8_t)kscalar_of(a->v.dtype), 16};
-  int64_t left = a->vdim - 16 * vec;
-  if (left >= 16) return k_cvt(b, k_load(b, t, at), K_f32);
-  KVal there = k_op2(b, KOP_lt, k_iota(b), k_int(b, KT(i32, 16), left));
-  return k_cvt(b, k_load_mask(b, t, at, there), K_f32);
-}
-
-/* Element d of query i of the tile, splat. */
-static KVal load_query(Attend *a, uint32_t i, KVal d, int64_t d_off) {
-  KBuilder *b = &a->d.b;
-  KAddr at = k_at(k_at(k_addr(a->qb), a->token[i], stride_of(a, &a->q, 0)), a->head[i],
-                  stride_of(a, &a->q, 1));
-  KType t = {(uint8_t)kscalar_of(a->q.dtype), 1};
-  return k_splat(b, k_cvt(b, k_load(b, t, k_off(k_at(at, d, 1), d_off)), K_f32));
-}
-
-/* ---- one block of keys --------------------------------------------------------------------- */
-
-/* For one token the cache streams from memory: while a block's keys are met its values are
- * prefetched, while its values are summed the next block's keys. */
-static void prefetch_cache(Attend *a, KAddr at, int64_t n) {
-  int64_t line = 64 / (int64_t)kscalar_size(a->cache.type);
-  for (int64_t i = 0; i < n; i += line) k_prefetch(&a->d.b, k_off(at, i));
-}
-
-static void prefetch_values(Attend *a, KVal block, KVal d, int64_t step) {
-  if (!a->cached || a->tokens > 1) return;
-  KAddr at = k_at(k_off(k_addr(a->vb), a->cache.values), a->kv_head, a->cache.value_head);
-  at = k_at(k_at(at, block, a->cache.padded), d, KEY_BLOCK);
-  prefetch_cache(a, at, step * KEY_BLOCK);
-}
-
-static void prefetch_next_keys(Attend *a, KVal key) {
-  if (!a->cached || a->tokens > 1) return;
-  KAddr at = k_at(k_at(k_addr(a->kb), a->kv_head, a->cache.key_head), key, a->cache.dim);
-  prefetch_cache(a, k_off(at, KEY_BLOCK * a->cache.dim), a->cache.dim);
-}
-
-/* s[i * VECTORS + v]: the products of query i and keys block + 16 v .. + 15. */
-static void products(Attend *a, KVal block, KVal *s) {
-  KBuilder *b = &a->d.b;
-  uint32_t n = a->tile * VECTORS;
-  int64_t step = a->dim % 4 == 0 ? 4 : 1;
-  for (uint32_t i = 0; i < n; i++) s[i] = k_f32(b, 16, 0);
-  KVal d = k_for(b, "d", k_i64(b, 0), k_i64(b, a->dim), step, n, s);
-  prefetch_values(a, block, d, step);
-  for (int64_t u = 0; u < step; u++) {
-    KVal key[VECTORS];
-    for (int v = 0; v < VECTORS; v++) key[v] = load_keys(a, add64(b, block, 16 * v), d, u);
-    for (uint32_t i = 0; i < a->tile; i++) {
-      KVal q = load_query(a, i, d, u);
-      for (int v = 0; v < VECTORS; v++)
-        s[i * VECTORS + v] = k_fma(b, q, key[v], s[i * VECTORS + v]);
-    }
-  }
-  k_for_end(b, s);
-}
-
-static KVal both(KBuilder *b, KVal x, KVal y) {
-  return x ? k_op2(b, KOP_and, x, y) : y;
-}
-
-/* Which of the keys first .. first+15 query i may see. */
-static KVal visible(Attend *a, uint32_t i, KVal first, KVal masked) {
-  KBuilder *b = &a->d.b;
-  KVal key = k_op2(b, KOP_add, k_splat(b, k_cvt(b, first, K_i32)), k_iota(b));
-  KVal end = k_splat(b, k_cvt(b, a->end, K_i32)), see = masked;
-  KVal window = k_int(b, KT(i32, 16), a->attrs->window);
-  if (a->attrs->causal) see = both(b, see, k_op2(b, KOP_le, key, a->position[i]));
-  if (!a->attrs->causal || a->spanned) see = both(b, see, k_op2(b, KOP_lt, key, end));
-  if (a->attrs->window > 0) {
-    see = both(b, see, k_op2(b, KOP_gt, key, k_op2(b, KOP_sub, a->position[i], window)));
-    if (!a->attrs->causal)
-      see = both(b, see, k_op2(b, KOP_lt, key, k_op2(b, KOP_add, a->position[i], window)));
-  }
-  return see;
-}
-
-/* The mask of keys first .. first+15, 0 when there is no mask operand. */
-static KVal load_mask(Attend *a, KVal first) {
-  KBuilder *b = &a->d.b;
-  if (!a->masked) return 0;
-  KVal left = k_cvt(b, k_op2(b, KOP_sub, a->keys, first), K_i32);
-  KVal there = k_op2(b, KOP_lt, k_iota(b), k_splat(b, left));
-  KType t = {(uint8_t)kscalar_of(a->mask.dtype), 16};
-  KVal m = k_cvt(b, k_load_mask(b, t, k_at(k_addr(a->mb), first, 1), there), K_f32);
-  return k_op2(b, KOP_ne, m, k_f32(b, 16, 0));
-}
-
-static KVal scored(Attend *a, KVal product, KVal see) {
-  KBuilder *b = &a->d.b;
-  KVal s = k_op2(b, KOP_mul, product, k_f32(b, 16, a->attrs->scale));
-  if (a->attrs->softcap > 0) {
-    s = k_op2(b, KOP_mul, s, k_f32(b, 16, 1 / a->attrs->softcap));
-    s = k_op2(b, KOP_mul, k_op1(b, KOP_tanh, s), k_f32(b, 16, a->attrs->softcap));
-  }
-  return k_select(b, see, s, k_f32(b, 16, HIDDEN));
-}
-
-/* The step of the running softmax for query i: weights into the local, m and l updated; gives the
- * factor for what has been summed so far. */
-static KVal weigh(Attend *a, uint32_t i, KVal *s, const KVal *see, KVal *m, KVal *l) {
-  KBuilder *b = &a->d.b;
-  for (int v = 0; v < VECTORS; v++) s[v] = scored(a, s[v], see[v]);
-  KVal top = k_op2(b, KOP_max, k_op2(b, KOP_max, s[0], s[1]), k_op2(b, KOP_max, s[2], s[3]));
-  KVal next = k_op2(b, KOP_max, *m, k_splat(b, k_op1(b, KOP_reduce_max, top)));
-  KVal factor = k_op1(b, KOP_exp, k_op2(b, KOP_sub, *m, next));
-  for (int v = 0; v < VECTORS; v++) {
-    KVal e = k_op1(b, KOP_exp, k_op2(b, KOP_sub, s[v], next));
-    s[v] = k_select(b, see[v], e, k_f32(b, 16, 0));
-    k_store(b, s[v], k_off(k_addr(a->p), i * KEY_BLOCK + 16 * v));
-  }
-  KVal sum = k_op2(b, KOP_add, k_op2(b, KOP_add, s[0], s[1]), k_op2(b, KOP_add, s[2], s[3]));
-  *l = k_fma(b, *l, factor, sum);
-  *m = next;
-  return factor;
-}
-
-/* o = o * factor + sum over the block's keys of p * value, a few vectors of columns at a time. */
-static void add_values(Attend *a, KVal block, KVal count, const KVal *factor) {
-  KBuilder *b = &a->d.b;
-  int64_t row = padded(a->vdim), vectors = row / 16;
-  for (int64_t c = 0; c < vectors; c += CHUNK) {
-    uint32_t wide = (uint32_t)(vectors - c < CHUNK ? vectors - c : CHUNK), n = a->tile * wide;
-    KVal o[MAX_TILE * CHUNK];
-    for (uint32_t i = 0; i < n; i++) {
-      KAddr at = k_off(k_addr(a->o), (i / wide) * row + 16 * (c + i % wide));
-      o[i] = k_op2(b, KOP_mul, k_load(b, KT(f32, 16), at), factor[i / wide]);
-    }
-    KVal j = k_for(b, "j", k_i64(b, 0), count, 1, n, o);
-    KVal key = k_op2(b, KOP_add, block, j), value[CHUNK];
-    if (c == 0) prefetch_next_keys(a, key);
-    for (uint32_t v = 0; v < wide; v++) value[v] = load_value(a, key, c + v);
-    for (uint32_t i = 0; i < a->tile; i++) {
-      KAddr at = k_off(k_at(k_addr(a->p), j, 1), i * KEY_BLOCK);
-      KVal p = k_splat(b, k_load(b, KT(f32, 1), at));
-      for (uint32_t v = 0; v < wide; v++) o[i * wide + v] = k_fma(b, p, value[v], o[i * wide + v]);
-    }
-    k_for_end(b, o);
-    for (uint32_t i = 0; i < n; i++)
-      k_store(b, o[i], k_off(k_addr(a->o), (i / wide) * row + 16 * (c + i % wide)));
-  }
-}
-
-/* ---- one tile of queries ------------------------------------------------------------------- */
-
-/* y = o / l for query i. */
-static void store_query(Attend *a, uint32_t i, KVal l) {
-  KBuilder *b = &a->d.b;
-  KVal sum = k_op1(b, KOP_reduce_add, l), zero = k_f32(b, 1, 0);
-  KVal inverse = k_op2(b, KOP_div, k_f32(b, 1, 1), sum);
-  inverse = k_splat(b, k_select(b, k_op2(b, KOP_gt, sum, zero), inverse, zero));
-  KScalar s = kscalar_of(a->y.dtype);
-  KAddr row = k_at(k_at(k_addr(a->yb), a->token[i], stride_of(a, &a->y, 0)), a->head[i],
-                   stride_of(a, &a->y, 1));
-  for (int64_t v = 0; 16 * v < a->vdim; v++) {
-    KVal o = k_load(b, KT(f32, 16), k_off(k_addr(a->o), i * padded(a->vdim) + 16 * v));
-    KVal y = k_cvt(b, k_op2(b, KOP_mul, o, inverse), s);
-    int64_t left = a->vdim - 16 * v;
-    KVal there = k_op2(b, KOP_lt, k_iota(b), k_int(b, KT(i32, 16), left));
-    if (left >= 16)
-      k_store(b, y, k_off(row, 16 * v));
-    else
-      k_store_mask(b, y, k_off(row, 16 * v), there);
-  }
-}
-
-/* Keys that any query of the tile may see: *lo (a block's beginning) .. *hi. */
-static void key_range(Attend *a, KVal first, KVal *lo, KVal *hi) {
-  KBuilder *b = &a->d.b;
-  *lo = a->begin;
-  *hi = a->end;
-  if (a->attrs->causal) {
-    KVal end = k_op2(b, KOP_min, add64(b, first, a->tokens), a->queries);
-    *hi = k_op2(b, KOP_add, a->past, end);
-  }
-  if (a->attrs->window > 0) {
-    KVal at = add64(b, k_op2(b, KOP_add, a->past, first), 1 - a->attrs->window);
-    if (a->spanned) at = k_op2(b, KOP_sub, at, a->begin);
-    *lo = k_op2(b, KOP_and, k_op2(b, KOP_max, at, k_i64(b, 0)), k_i64(b, -KEY_BLOCK));
-    if (a->spanned) *lo = k_op2(b, KOP_add, *lo, a->begin);
-  }
-}
-
-/* The tile's queries: `tokens` of one head from `first` on (the last repeated beyond the end), or
- * one token's heads from `head` on. */
-static void name_queries(Attend *a, KVal first, KVal head) {
-  KBuilder *b = &a->d.b;
-  KVal last = add64(b, a->queries, -1);
-  for (uint32_t i = 0; i < a->tile; i++) {
-    bool same = a->tokens == 1;
-    a->head[i] = same ? add64(b, head, i) : head;
-    a->token[i] = same ? first : k_op2(b, KOP_min, add64(b, first, i), last);
-    KVal position = k_op2(b, KOP_add, a->past, a->token[i]);
-    a->position[i] = k_splat(b, k_cvt(b, position, K_i32));
-  }
-}
-
-static void tile_of_queries(Attend *a, KVal first, KVal head) {
-  KBuilder *b = &a->d.b;
-  KVal zero = k_f32(b, 16, 0), lo, hi;
-  name_queries(a, first, head);
-  for (int64_t i = 0; i < a->tile * padded(a->vdim); i += 16)
-    k_store(b, zero, k_off(k_addr(a->o), i));
-  key_range(a, first, &lo, &hi);
-  KVal carry[2 * MAX_TILE], *m = carry, *l = carry + a->tile;
-  for (uint32_t i = 0; i < a->tile; i++) {
-    m[i] = k_f32(b, 16, HIDDEN);
-    l[i] = zero;
-  }
-  KVal block = k_for(b, "kb", lo, hi, KEY_BLOCK, 2 * a->tile, carry);
-  KVal s[MAX_TILE * VECTORS], factor[MAX_TILE], masked[VECTORS];
-  products(a, block, s);
-  for (int v = 0; v < VECTORS; v++) masked[v] = load_mask(a, add64(b, block, 16 * v));
-  for (uint32_t i = 0; i < a->tile; i++) {
-    KVal see[VECTORS];
-    for (int v = 0; v < VECTORS; v++) see[v] = visible(a, i, add64(b, block, 16 * v), masked[v]);
-    factor[i] = weigh(a, i, s + i * VECTORS, see, &m[i], &l[i]);
-  }
-  KVal count = k_op2(b, KOP_min, k_op2(b, KOP_sub, hi, block), k_i64(b, KEY_BLOCK));
-  add_values(a, block, count, factor);
-  k_for_end(b, carry);
-  for (uint32_t i = 0; i < a->tile; i++) store_query(a, i, l[i]);
-}
+/* Tokens of a par iteration; keys of a chunk, and with a sliding window (of which decode reads
+ * little, to be shared by all threads). */
+enum { GRAIN = 12, CHUNK = 256, WINDOW_CHUNK = 128 };
 
 /* ---- the op -------------------------------------------------------------------------------- */
-
-static KVal shifted_buffer(Attend *a, const Place *p, bool write) {
-  return draft_buffer(&a->d, p, kscalar_of(p->dtype), write);
-}
 
 /* A strided place that begins at a literal element: attention addresses have no index to spare. */
 static Place fixed(Lower *l, ValueId v) {
@@ -349,6 +58,8 @@ static void find_operands(Attend *a, Lower *l) {
     a->kv_heads = dim_literal(l, a->k.dim[1]);
     a->vdim = dim_literal(l, a->v.dim[2]);
   }
+  a->group = a->heads / a->kv_heads;
+  a->chunk = a->attrs->window > 0 && a->attrs->window <= 8 * WINDOW_CHUNK ? WINDOW_CHUNK : CHUNK;
   a->masked = op->nin > mask;
   if (a->masked) a->mask = fixed(l, op->in[mask]);
   a->spanned = op->nin > mask + 1;
@@ -356,123 +67,120 @@ static void find_operands(Attend *a, Lower *l) {
   a->y = place_result(l, op->out[0]);
 }
 
-/* Without a cache, keys are first laid out as in one, 16 keys beside each other for every element:
- * each is met by all queries of its head, and picking lanes out of 16 rows is slow. Keys up to the
- * end of the last block are zeros.
- *
- * A span begins at any key, so then a dimension's keys are one row, and there is one more block of
- * zeros for the last span's last block; 16 elements more keep the rows out of each other's cache
- * sets. */
-static void pack_keys(Attend *a, Lower *l) {
-  Dims *dims = l->m->dims;
-  DimId keys = a->k.dim[0], blocks = dim_op(dims, DIM_CEILDIV, keys, dim_const(dims, KEY_BLOCK));
-  int64_t most = (dim_get(dims, keys)->hi + KEY_BLOCK - 1) / KEY_BLOCK * KEY_BLOCK;
-  int64_t key_step = a->dim, dim_step = 16;
-  if (a->spanned) {
-    blocks = dim_op(dims, DIM_ADD, blocks, dim_const(dims, 1));
-    most += KEY_BLOCK + 16;
-    key_step = 1;
-    dim_step = most;
-  }
-  Type t = {.dtype = DT_f32, .rank = 3};
-  t.dim[0] = dim_const(dims, a->kv_heads);
-  t.dim[1] = dim_const(dims, most);
-  t.dim[2] = dim_const(dims, a->dim);
-  Place to = place_scratch(l, &t);
-  draft_begin(&a->d, l, KC_attend, "keys");
+static void declare_locals(Attend *a) {
   KBuilder *b = &a->d.b;
-  a->kb = shifted_buffer(a, &a->k, false);
-  KVal out = shifted_buffer(a, &to, true), n = draft_dim(&a->d, blocks);
-  a->keys = draft_dim(&a->d, keys);
-  a->d.extent = dim_mul(l, t.dim[0], blocks);
-  KVal p = k_par(b, "p", draft_dim(&a->d, a->d.extent));
-  a->kv_head = k_op2(b, KOP_div, p, n);
-  KVal block = k_op2(b, KOP_mul, k_op2(b, KOP_rem, p, n), k_i64(b, KEY_BLOCK));
-  if (a->spanned) { /* by tokens first: the thread that made them is the one that reads them */
-    block = k_op2(b, KOP_mul, k_op2(b, KOP_div, p, k_i64(b, a->kv_heads)), k_i64(b, KEY_BLOCK));
-    a->kv_head = k_op2(b, KOP_rem, p, k_i64(b, a->kv_heads));
-  }
-  for (int v = 0; v < VECTORS; v++) {
-    KVal key = add64(b, block, 16 * v),
-         d = k_for(b, "d", k_i64(b, 0), k_i64(b, a->dim), 1, 0, NULL);
-    KAddr at = k_at(k_at(k_addr(out), a->kv_head, most * a->dim), key, key_step);
-    at = k_at(at, d, dim_step);
-    k_store(b, load_keys(a, key, d, 0), at);
-    k_for_end(b, NULL);
-  }
-  k_par_end(b);
-  draft_end(&a->d);
-  a->k = to;
-  a->k.dim[1] = t.dim[0];
-  a->k.dim[0] = keys; /* how many there are; the rest of the place is room */
-  a->cache = (CacheLayout){.type = K_f32, .key_head = most * a->dim, .dim = a->dim};
-  a->key_step = key_step;
-  a->dim_step = dim_step;
-  a->packed = true;
+  a->query = k_local(b, "q", K_f32, a->tile * ((a->dim + 15) / 16 * 16));
+  a->p = k_local(b, "p", K_f32, a->tile * a->chunk);
+  a->sums = k_local(b, "sums", K_f32, a->tile * attend_row(a));
 }
 
 static void declare(Attend *a, DimId queries) {
   Draft *d = &a->d;
   Lower *l = d->l;
-  KBuilder *b = &d->b;
-  a->qb = shifted_buffer(a, &a->q, false);
-  a->kb =
-      a->cached ? draft_buffer(d, &a->k, a->cache.type, false) : shifted_buffer(a, &a->k, false);
-  a->vb = a->cached ? a->kb : shifted_buffer(a, &a->v, false);
-  if (a->masked) a->mb = shifted_buffer(a, &a->mask, false);
-  if (a->spanned) a->sb = shifted_buffer(a, &a->spans, false);
-  a->yb = shifted_buffer(a, &a->y, true);
+  a->qb = draft_buffer(d, &a->q, kscalar_of(a->q.dtype), false);
+  KScalar key = a->cached ? a->cache.type : kscalar_of(a->k.dtype);
+  a->kb = draft_buffer(d, &a->k, key, false);
+  a->vb = a->cached ? a->kb : draft_buffer(d, &a->v, kscalar_of(a->v.dtype), false);
+  if (a->masked) a->mb = draft_buffer(d, &a->mask, kscalar_of(a->mask.dtype), false);
+  if (a->spanned) a->sb = draft_buffer(d, &a->spans, kscalar_of(a->spans.dtype), false);
+  if (a->partial.rank) a->pb = draft_buffer(d, &a->partial, K_f32, true);
+  a->yb = draft_buffer(d, &a->y, kscalar_of(a->y.dtype), true);
   a->queries = draft_dim(d, queries);
-  a->past = a->cached && past_dim(l) ? draft_dim(d, past_dim(l)) : k_i64(b, 0);
-  a->keys = a->cached ? k_op2(b, KOP_add, a->past, a->queries) : draft_dim(d, a->k.dim[0]);
-  a->begin = k_i64(b, 0);
+  a->past = a->cached && past_dim(l) ? draft_dim(d, past_dim(l)) : k_i64(&d->b, 0);
+  a->keys = a->cached ? k_op2(&d->b, KOP_add, a->past, a->queries) : draft_dim(d, a->k.dim[0]);
+  a->begin = k_i64(&d->b, 0);
   a->end = a->keys;
-  a->o = k_local(b, "o", K_f32, a->tile * padded(a->vdim));
-  a->p = k_local(b, "p", K_f32, (int64_t)a->tile * KEY_BLOCK);
+  declare_locals(a);
 }
 
-/* Heads of one group that one token's par iteration takes together, so that a block of keys is
- * loaded and widened once for all: by shape alone, and leaving work for two threads. */
-static int64_t head_grain(int64_t heads, int64_t group) {
-  for (int64_t n = MAX_TILE; n > 1; n--)
-    if (group % n == 0 && heads / n >= 2) return n;
-  return 1;
+static DimId all_keys(const Attend *a, Lower *l, DimId queries) {
+  if (!a->cached) return a->k.dim[0];
+  return past_dim(l) ? dim_op(l->m->dims, DIM_ADD, past_dim(l), queries) : queries;
 }
 
-/* par over groups of heads, for the only token. */
-static void one_token(Attend *a, int64_t grain) {
+static void count_work(Attend *a, DimId queries) {
   Draft *d = &a->d;
-  KBuilder *b = &d->b;
-  d->extent = dim_const(d->l->m->dims, a->heads / grain);
-  KVal p = k_par(b, "p", draft_dim(d, d->extent));
-  KVal head = k_op2(b, KOP_mul, p, k_i64(b, grain));
-  a->kv_head = k_op2(b, KOP_div, head, k_i64(b, a->heads / a->kv_heads));
-  a->tokens = 1;
-  uint32_t most = a->tile;
-  for (int64_t h = 0; h < grain; h += most) {
-    a->tile = grain - h < most ? (uint32_t)(grain - h) : most;
-    tile_of_queries(a, k_i64(b, 0), add64(b, head, h));
-  }
-  k_par_end(b);
+  Lower *l = d->l;
+  Dims *dims = l->m->dims;
+  DimId keys = all_keys(a, l, queries);
+  d->flops =
+      dim_mul(l, dim_mul(l, queries, keys), dim_const(dims, 2 * a->heads * (a->dim + a->vdim)));
+  if (!a->cached) return;
+  int64_t key = a->kv_heads * (a->dim + a->cache.padded) * (int64_t)kscalar_size(a->cache.type);
+  draft_traffic(d, dim_mul(l, keys, dim_const(dims, key)));
 }
 
-/* par over heads and grains of tokens. */
+static void name_row(Attend *a, uint32_t i, KVal token, KVal head) {
+  KBuilder *b = &a->d.b;
+  a->token[i] = token;
+  a->head[i] = head;
+  a->position[i] = k_splat(b, k_cvt(b, k_op2(b, KOP_add, a->past, token), K_i32));
+}
+
+/* ---- many tokens --------------------------------------------------------------------------- */
+
+static void tile_of_rows(Attend *a) {
+  KBuilder *b = &a->d.b;
+  attend_load_queries(a);
+  KeyRange r = attend_key_range(a);
+  Softmax all = attend_begin(a);
+  KVal carry[2 * MAX_TILE], first = attend_block(a, r.lo, a->chunk);
+  size_t bytes = a->tile * sizeof *carry;
+  memcpy(carry, all.m, bytes);
+  memcpy(carry + a->tile, all.l, bytes);
+  KVal chunk = k_for(b, "chunk", first, r.hi, a->chunk, 2 * a->tile, carry);
+  memcpy(all.m, carry, bytes);
+  memcpy(all.l, carry + a->tile, bytes);
+  KVal lo = k_op2(b, KOP_max, chunk, r.lo);
+  KVal hi = k_op2(b, KOP_min, k_add64(b, chunk, a->chunk), r.hi);
+  Softmax x = attend_chunk(a, &r, lo, hi);
+  Shares shares;
+  for (uint32_t i = 0; i < a->tile; i++) attend_join(a, i, &all, &x, &shares);
+  attend_add_values(a, lo, k_op2(b, KOP_sub, hi, lo), &shares);
+  memcpy(carry, all.m, bytes);
+  memcpy(carry + a->tile, all.l, bytes);
+  k_for_end(b, carry);
+  memcpy(all.m, carry, bytes);
+  memcpy(all.l, carry + a->tile, bytes);
+  for (uint32_t i = 0; i < a->tile; i++) attend_store(a, i, &all);
+}
+
+/* Tokens from .. to - 1 of all heads over the key head, in tiles of rows, token by token. */
+static void rows_of_tokens(Attend *a, KVal from, KVal to) {
+  KBuilder *b = &a->d.b;
+  KVal group = k_i64(b, a->group), head = k_op2(b, KOP_mul, a->kv_head, group);
+  KVal lo = k_op2(b, KOP_mul, from, group), hi = k_op2(b, KOP_mul, to, group);
+  KVal last = k_add64(b, hi, -1);
+  KVal first = k_for(b, "r", lo, hi, a->tile, 0, NULL);
+  for (uint32_t i = 0; i < a->tile; i++) {
+    KVal row = k_op2(b, KOP_min, k_add64(b, first, i), last);
+    KVal token = k_op2(b, KOP_div, row, group);
+    name_row(a, i, token, k_op2(b, KOP_add, head, k_op2(b, KOP_rem, row, group)));
+  }
+  tile_of_rows(a);
+  k_for_end(b, NULL);
+}
+
+/* The n-th of `count` grains in an order in which every part of it has early tokens, which see few
+ * keys, and late ones: 0, last, 1, last but one, .. */
+static KVal fair_grain(KBuilder *b, KVal n, KVal count) {
+  KVal half = k_op2(b, KOP_lshr, n, k_i64(b, 1));
+  KVal odd = k_op2(b, KOP_eq, k_op2(b, KOP_and, n, k_i64(b, 1)), k_i64(b, 1));
+  return k_select(b, odd, k_op2(b, KOP_sub, k_add64(b, count, -1), half), half);
+}
+
+/* par over key heads and grains of tokens. */
 static void many_tokens(Attend *a, DimId queries) {
   Draft *d = &a->d;
   Dims *dims = d->l->m->dims;
   KBuilder *b = &d->b;
-  DimId grains = dim_op(dims, DIM_CEILDIV, queries, dim_const(dims, QUERY_GRAIN));
-  d->extent = dim_mul(d->l, dim_const(dims, a->heads), grains);
+  DimId grains = dim_op(dims, DIM_CEILDIV, queries, dim_const(dims, GRAIN));
+  d->extent = dim_mul(d->l, dim_const(dims, a->kv_heads), grains);
   KVal n = draft_dim(d, grains);
   KVal p = k_par(b, "p", draft_dim(d, d->extent));
-  KVal head = k_op2(b, KOP_div, p, n);
-  a->kv_head = k_op2(b, KOP_div, head, k_i64(b, a->heads / a->kv_heads));
-  a->tokens = a->tile;
-  KVal lo = k_op2(b, KOP_mul, k_op2(b, KOP_rem, p, n), k_i64(b, QUERY_GRAIN));
-  KVal hi = k_op2(b, KOP_min, add64(b, lo, QUERY_GRAIN), a->queries);
-  KVal first = k_for(b, "q", lo, hi, a->tile, 0, NULL);
-  tile_of_queries(a, first, head);
-  k_for_end(b, NULL);
+  a->kv_head = k_op2(b, KOP_div, p, n);
+  KVal from = k_op2(b, KOP_mul, fair_grain(b, k_op2(b, KOP_rem, p, n), n), k_i64(b, GRAIN));
+  rows_of_tokens(a, from, k_op2(b, KOP_min, k_add64(b, from, GRAIN), a->queries));
   k_par_end(b);
 }
 
@@ -483,36 +191,181 @@ static KVal span_number(Attend *a, KVal span, int64_t i) {
   return k_cvt(b, k_load(b, KT(i32, 1), at), K_i64);
 }
 
-/* par over spans and heads. */
+/* par over spans and key heads. */
 static void many_spans(Attend *a) {
   Draft *d = &a->d;
   KBuilder *b = &d->b;
-  d->extent = dim_mul(d->l, a->spans.dim[0], dim_const(d->l->m->dims, a->heads));
+  KVal kv_heads = k_i64(b, a->kv_heads);
+  d->extent = dim_mul(d->l, a->spans.dim[0], dim_const(d->l->m->dims, a->kv_heads));
   KVal p = k_par(b, "p", draft_dim(d, d->extent));
-  KVal span = k_op2(b, KOP_div, p, k_i64(b, a->heads));
-  KVal head = k_op2(b, KOP_rem, p, k_i64(b, a->heads));
-  a->kv_head = k_op2(b, KOP_div, head, k_i64(b, a->heads / a->kv_heads));
-  a->tokens = a->tile;
-  KVal lo = span_number(a, span, 0);
-  a->queries = span_number(a, span, 1);
+  KVal span = k_op2(b, KOP_div, p, kv_heads);
+  a->kv_head = k_op2(b, KOP_rem, p, kv_heads);
+  KVal lo = span_number(a, span, 0), hi = span_number(a, span, 1);
   a->begin = span_number(a, span, 2);
   a->end = span_number(a, span, 3);
-  KVal first = k_for(b, "q", lo, a->queries, a->tile, 0, NULL);
-  tile_of_queries(a, first, head);
-  k_for_end(b, NULL);
+  rows_of_tokens(a, lo, hi);
   k_par_end(b);
 }
 
-static void count_work(Attend *a, DimId queries) {
-  Draft *d = &a->d;
-  Lower *l = d->l;
+/* ---- one token ----------------------------------------------------------------------------- */
+
+/* How the chunks of one token's keys are numbered. */
+typedef struct Chunks {
+  DimId all;    /* from position 0 on: run-time */
+  int64_t most; /* of them at a full context */
+  DimId seen;   /* units of work a key head: `all`, or what a window can touch */
+} Chunks;
+
+static Chunks find_chunks(const Attend *a, Lower *l, DimId queries) {
   Dims *dims = l->m->dims;
-  DimId keys = a->cached && past_dim(l) ? dim_op(dims, DIM_ADD, past_dim(l), queries) : queries;
-  d->flops =
-      dim_mul(l, dim_mul(l, queries, keys), dim_const(dims, 2 * a->heads * (a->dim + a->vdim)));
-  if (!a->cached) return;
-  int64_t key = a->kv_heads * (a->dim + a->cache.padded) * (int64_t)kscalar_size(a->cache.type);
-  draft_traffic(d, dim_mul(l, keys, dim_const(dims, key)));
+  Chunks c = {.all = dim_op(dims, DIM_CEILDIV, all_keys(a, l, queries), dim_const(dims, a->chunk))};
+  c.most = (a->cache.context + a->chunk - 1) / a->chunk;
+  c.seen = c.all;
+  int64_t window = a->attrs->window;
+  if (window > 0 && (window + a->chunk - 2) / a->chunk + 1 < c.most)
+    c.seen = dim_const(dims, (window + a->chunk - 2) / a->chunk + 1);
+  return c;
+}
+
+/* The first chunk of which the token sees anything. */
+static KVal first_chunk(Attend *a) {
+  KBuilder *b = &a->d.b;
+  if (a->attrs->window <= 0) return k_i64(b, 0);
+  KVal from = k_add64(b, k_op2(b, KOP_add, a->past, a->queries), -a->attrs->window);
+  return k_op2(b, KOP_div, k_op2(b, KOP_max, from, k_i64(b, 0)), k_i64(b, a->chunk));
+}
+
+static int64_t partial_row(const Attend *a) { /* m and l in 16 lanes each, then the sums */
+  return 32 + attend_row(a);
+}
+
+/* Where a chunk (counted from the first one seen) of row i is kept. */
+static KAddr partial_at(Attend *a, uint32_t i, KVal chunk, int64_t chunks) {
+  KAddr at = k_at(k_addr(a->pb), a->head[i], chunks * partial_row(a));
+  return k_at(at, chunk, partial_row(a));
+}
+
+static void keep_chunk(Attend *a, const Softmax *x, KVal chunk, int64_t chunks) {
+  KBuilder *b = &a->d.b;
+  for (uint32_t i = 0; i < a->tile; i++) {
+    KAddr to = partial_at(a, i, chunk, chunks);
+    k_store(b, x->m[i], to);
+    k_store(b, x->l[i], k_off(to, 16));
+    for (int64_t c = 0; c < attend_row(a); c += 16) {
+      KVal o = k_load(b, KT(f32, 16), k_off(k_addr(a->sums), i * attend_row(a) + c));
+      k_store(b, o, k_off(to, 32 + c));
+    }
+  }
+}
+
+/* Keys lo .. hi for the tile; kept when other chunks are to be added. */
+static void tile_of_chunk(Attend *a, const Chunks *c, KVal chunk, KVal lo, KVal hi) {
+  KBuilder *b = &a->d.b;
+  attend_load_queries(a);
+  KeyRange r = attend_key_range(a);
+  lo = k_op2(b, KOP_max, lo, r.lo);
+  hi = k_op2(b, KOP_min, hi, r.hi);
+  Softmax x = attend_chunk(a, &r, lo, hi);
+  const Shares none = {{0}, {0}};
+  attend_add_values(a, lo, k_op2(b, KOP_sub, hi, lo), &none);
+  if (c->most > 1) k_if(b, k_op2(b, KOP_le, a->keys, k_i64(b, a->chunk)));
+  for (uint32_t i = 0; i < a->tile; i++) attend_store(a, i, &x);
+  if (c->most == 1) return;
+  k_else(b, 0, NULL);
+  keep_chunk(a, &x, chunk, dim_get(a->d.l->m->dims, c->seen)->hi);
+  k_if_end(b, 0, NULL, NULL);
+}
+
+/* par over key heads and chunks of keys: all heads of the group meet them. */
+static void one_token(Attend *a, const Chunks *c) {
+  Draft *d = &a->d;
+  KBuilder *b = &d->b;
+  a->stream = true;
+  d->extent = dim_mul(d->l, dim_const(d->l->m->dims, a->kv_heads), c->seen);
+  KVal n = draft_dim(d, c->seen), before = first_chunk(a);
+  KVal p = k_par(b, "p", draft_dim(d, d->extent));
+  a->kv_head = k_op2(b, KOP_div, p, n);
+  KVal chunk = k_op2(b, KOP_rem, p, n), head = k_op2(b, KOP_mul, a->kv_head, k_i64(b, a->group));
+  KVal lo = k_op2(b, KOP_mul, k_op2(b, KOP_add, before, chunk), k_i64(b, a->chunk));
+  bool some = c->seen != c->all; /* a window's last units may have no keys */
+  if (some) k_if(b, k_op2(b, KOP_lt, lo, a->keys));
+  int64_t tiles = (a->group + a->tile - 1) / a->tile, most = (a->group + tiles - 1) / tiles;
+  for (int64_t h = 0; h < a->group; h += most) {
+    a->tile = (uint32_t)(a->group - h < most ? a->group - h : most);
+    for (uint32_t i = 0; i < a->tile; i++) name_row(a, i, k_i64(b, 0), k_add64(b, head, h + i));
+    tile_of_chunk(a, c, chunk, lo, k_add64(b, lo, a->chunk));
+  }
+  if (some) {
+    k_else(b, 0, NULL);
+    k_if_end(b, 0, NULL, NULL);
+  }
+  k_par_end(b);
+}
+
+/* The launch that joins the chunks: par over heads, over none when there is only one chunk. */
+static void join_chunks(Attend *a, Lower *l, const Chunks *c, DimId queries) {
+  Dims *dims = l->m->dims;
+  draft_begin(&a->d, l, KC_attend, "join");
+  Draft *d = &a->d;
+  KBuilder *b = &d->b;
+  int64_t chunks = dim_get(dims, c->seen)->hi;
+  a->pb = draft_buffer(d, &a->partial, K_f32, false);
+  a->yb = draft_buffer(d, &a->y, kscalar_of(a->y.dtype), true);
+  a->queries = draft_dim(d, queries);
+  a->past = past_dim(l) ? draft_dim(d, past_dim(l)) : k_i64(b, 0);
+  a->keys = k_op2(b, KOP_add, a->past, a->queries);
+  a->tile = 1;
+  a->sums = k_local(b, "sums", K_f32, attend_row(a));
+  DimId more = dim_op(dims, DIM_SUB, c->all, dim_const(dims, 1));
+  DimId any = dim_op(dims, DIM_CEILDIV, more, dim_const(dims, c->most));
+  d->extent = dim_mul(l, dim_const(dims, a->heads), any);
+  d->flops = dim_mul(l, d->extent, dim_mul(l, c->seen, dim_const(dims, 3 * attend_row(a))));
+  KVal size = k_i64(b, a->chunk), from = first_chunk(a);
+  KVal to = k_op2(b, KOP_div, k_add64(b, a->keys, a->chunk - 1), size);
+  KVal p = k_par(b, "p", draft_dim(d, d->extent));
+  name_row(a, 0, k_i64(b, 0), p);
+  Softmax all = attend_begin(a);
+  KVal carry[2] = {all.m[0], all.l[0]};
+  KVal chunk = k_for(b, "c", k_i64(b, 0), k_op2(b, KOP_sub, to, from), 1, 2, carry);
+  KAddr at = partial_at(a, 0, chunk, chunks);
+  Softmax x = {{k_load(b, KT(f32, 16), at)}, {k_load(b, KT(f32, 16), k_off(at, 16))}};
+  Shares shares;
+  all = (Softmax){{carry[0]}, {carry[1]}};
+  attend_join(a, 0, &all, &x, &shares);
+  for (int64_t i = 0; i < attend_row(a); i += 16)
+    attend_sum(a, 0, k_off(k_addr(a->sums), i), k_load(b, KT(f32, 16), k_off(at, 32 + i)), &shares);
+  carry[0] = all.m[0];
+  carry[1] = all.l[0];
+  k_for_end(b, carry);
+  all = (Softmax){{carry[0]}, {carry[1]}};
+  attend_store(a, 0, &all);
+  k_par_end(b);
+  draft_end(d);
+}
+
+static void attend_one(Attend *a, Lower *l, DimId queries) {
+  Chunks c = find_chunks(a, l, queries);
+  if (c.most > 1) {
+    Type t = {.dtype = DT_f32, .rank = 3};
+    t.dim[0] = dim_const(l->m->dims, a->heads);
+    t.dim[1] = dim_const(l->m->dims, dim_get(l->m->dims, c.seen)->hi);
+    t.dim[2] = dim_const(l->m->dims, partial_row(a));
+    a->partial = place_scratch(l, &t);
+  }
+  draft_begin(&a->d, l, KC_attend, "attend");
+  declare(a, queries);
+  count_work(a, queries);
+  one_token(a, &c);
+  draft_end(&a->d);
+  if (c.most > 1) join_chunks(a, l, &c, queries);
+}
+
+/* Rows a tile: what the target says and the locals (64 KiB) have room for. */
+static uint32_t rows_of_tile(const Attend *a, uint32_t wanted) {
+  uint32_t n = wanted < MAX_TILE ? wanted : MAX_TILE;
+  int64_t floats = a->dim + 16 + a->chunk + attend_row(a);
+  while (n > 1 && n * floats * 4 > 60 * 1024) n--;
+  return n ? n : 1;
 }
 
 Status lower_attend(Lower *l, const Op *op) {
@@ -522,19 +375,19 @@ Status lower_attend(Lower *l, const Op *op) {
   a.attrs = &op->attrs.attention;
   find_operands(&a, l);
   DimId queries = graph_value(l->g, op->in[0])->type.dim[0];
-  bool one = dim_literal(l, queries) == 1 && !a.spanned;
-  int64_t grain = head_grain(a.heads, a.heads / a.kv_heads);
-  a.tile = l->target->query_tile < MAX_TILE ? l->target->query_tile : MAX_TILE;
-  if (a.tile < 1) a.tile = 1;
-  if (one && a.tile > grain) a.tile = (uint32_t)grain;
-  while (!one && QUERY_GRAIN % a.tile) a.tile--;
-  if (!a.cached && !one) pack_keys(&a, l);
+  a.tile = rows_of_tile(&a, l->target->query_tile);
+  uint32_t vectors = l->target->key_vectors;
+  a.vectors = vectors && vectors < KEY_VECTORS ? vectors : KEY_VECTORS;
+  if (a.cached && dim_literal(l, queries) == 1) {
+    if (a.tile > a.group) a.tile = (uint32_t)a.group;
+    attend_one(&a, l, queries);
+    return OK;
+  }
+  if (!a.cached) attend_pack_keys(&a, l);
   draft_begin(&a.d, l, KC_attend, "attend");
   declare(&a, queries);
   count_work(&a, queries);
-  if (one)
-    one_token(&a, grain);
-  else if (a.spanned)
+  if (a.spanned)
     many_spans(&a);
   else
     many_tokens(&a, queries);

@@ -14,6 +14,11 @@ static const float exp_tail[] = {
 /* ln(2), in parts; the rest is 5.5e-14 */
 static const float ln2[] = {0.693145752f, 1.42860677e-06f};
 
+/* (2^r - 1) / r, |r| <= 1/2; error 2^-27.5 */
+static const float exp2_tail[] = {
+    0.693147242f, 0.240226552f, 0.0555027239f, 0.00961706322f, 0.00134182035f, 0.00015820509f,
+};
+
 /* (log(1 + f) - f + f^2/2) / f^3, sqrt(1/2) <= 1 + f <= sqrt(2); error 2^-29.8 */
 static const float log_tail[] = {
     0.333333135f,  -0.250000149f, 0.200020611f,  -0.166676268f, 0.142204404f,

@@ -306,9 +306,15 @@ void *exec_output_data(Exec *x, int entry, int output) {
 
 /* ---- running --------------------------------------------------------------------------------- */
 
+/* A launch without iterations waits for nobody; whoever comes next inherits its barrier. */
 static bool launch_waits(const void *arg, unsigned lap) {
   const BoundEntry *b = arg;
-  return b->launch[lap].barrier;
+  const int64_t *dim = b->exec->dim;
+  if (dim[b->launch[lap].extent] <= 0) return false;
+  do {
+    if (b->launch[lap].barrier) return true;
+  } while (lap-- > 0 && dim[b->launch[lap].extent] <= 0);
+  return false;
 }
 
 static void launch_range(const void *arg, unsigned lap, unsigned range, unsigned nranges) {

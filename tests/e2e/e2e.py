@@ -157,6 +157,21 @@ def test_same_bits(folder):
         assert last == want[1][-len(last):] and shape == [1, 1, 512], f"{options}: prefill"
 
 
+def test_long_contexts(folder):
+    """Several chunks of keys: one step splits them over threads, and joins them as prefill does."""
+    ids = sample_ids(700)
+    for kv in ("f16", "f32"):
+        app = program("--context", "1024", "--kv", kv)
+        want = logits(app, folder, [ids], "-t", "1")
+        for options in (("-t", "2"), ("-t", "5"), ("--entry", "decode"), ("--entry", "decode", "-t", "3")):
+            shape, got = logits(app, folder, [ids], *options)
+            assert got == want[1][-len(got):], f"{kv}: {options}"
+        for level in levels(app):
+            assert logits(app, folder, [ids], "--cpu", level) == want, f"{kv}: {level}"
+    compile_to(f"{folder}/small", "--context", "1024", "--chunk", "100", "--kv", "f32")
+    assert logits(f"{folder}/small", folder, [ids]) == want
+
+
 def test_block_formats(folder):
     """Every format computed as its file packs it: near the reference, the same bits at every level and entry."""
     models = sorted(pathlib.Path(SOURCE, "tests/arch/cases").glob("gguf-*/model/model.gguf"))

@@ -159,8 +159,26 @@ CASE("attention_kv, heads of 20", SUM, RUNS(5, 1),
      "state %kv : cache<slots=1, context=50, kv_heads=3, head_dim=20, f32>\n",
      "%q: tensor<Sx3x20 x f32>, %k: tensor<Sx3x20 x f32>, %v: tensor<Sx3x20 x f32>", "y: %y",
      ATTEND(" {scale = 0.2236, causal = true}"))
+/* Several chunks of keys (256 of them, 128 under a window), which decode attends apart and joins.
+ */
+#define DEEP(kv, type)                                                                             \
+  "state %kv : cache<slots=1, context=600, kv_heads=" kv ", head_dim=8, " type ">\n"
+#define DEEP_QKV "%q: tensor<Sx2x8 x f32>, %k: tensor<Sx1x8 x f32>, %v: tensor<Sx1x8 x f32>"
+CASE("attention_kv, chunks", SUM, RUNS(255, 1, 1, 290, 9), DEEP("1", "f32"), DEEP_QKV, "y: %y",
+     ATTEND(" {scale = 0.35, causal = true}"))
+CASE("attention_kv, chunks, window", SUM, RUNS(300, 1, 200, 1), DEEP("1", "f16"), DEEP_QKV, "y: %y",
+     ATTEND(" {scale = 0.35, causal = true, window = 150}"))
+CASE("attention_kv, chunks, large window, cap", SUM, RUNS(400, 1, 150), DEEP("1", "f16"), DEEP_QKV,
+     "y: %y", ATTEND(" {scale = 2, causal = true, window = 1100, softcap = 3}"))
+CASE("attention_kv, chunks, mask", SUM, RUNS(520, 2),
+     "state %kv : cache<slots=1, context=600, kv_heads=1, head_dim=8, f32>\n",
+     "%q: tensor<Sx9x8 x f32>, %k: tensor<Sx1x8 x f32>, %v: tensor<Sx1x8 x f32>, "
+     "%mask: tensor<(P+S) x f32>",
+     "y: %y", ATTEND(", %mask {scale = 0.35, causal = true}"))
 CASE("attention", SUM, RUNS(1, 9), "", QKV, "y: %y",
      "%y = attention %q, %k, %v {scale = 0.204, causal = true}\n")
+CASE("attention, both ways, chunks, window", SUM, RUNS(300), "", DEEP_QKV, "y: %y",
+     "%y = attention %q, %k, %v {scale = 0.35, window = 120}\n")
 CASE("attention, both ways, masked", SUM, RUNS(9), "", QKV ", %hide: tensor<S x f32>", "y: %y",
      "%y = attention %q, %k, %v, %hide {scale = 0.204}\n")
 #define SPANS(n, list) "const %spans : tensor<" #n "x4 x i32> = dense [" list "]\n"

@@ -93,7 +93,7 @@ static Module *parse(World *w, const OpCase *c) {
   Module *m;
   snprintf(
       text, sizeof text,
-      "module @t {\n dim P in 0..199\n dim S in 1..200\n %s graph @main(%s) -> (%s) {\n %s }\n}\n",
+      "module @t {\n dim P in 0..599\n dim S in 1..600\n %s graph @main(%s) -> (%s) {\n %s }\n}\n",
       c->declarations, c->one ? literal_inputs(w, c) : c->inputs, c->outputs, c->body);
   if (module_parse(text, c->name, w->diag, &m) != OK) fail_msg("%s", diag_text(w->diag));
   fill_weights(w, m);

@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "ir/kernel_impl.h"
+#include "passes/math/math.h"
 #include "passes/passes.h"
 
 /* x[0..n) -> y by 16 lanes a turn, -> z one by one. */
@@ -107,6 +108,43 @@ static void test_exp(void **state) {
   check(KOP_exp, exp, -87.3, 88.72, 1, false);
   check(KOP_exp, exp, -110, -87.3, 1, false); /* subnormals down to 0 */
   check(KOP_exp, exp, 88.72, 1000, 1, false); /* into infinity */
+}
+
+/* y = math_exp2_decay(x), which is no operation of its own. */
+static void decay(const float *x, float *y) {
+  Arena *a = arena_new();
+  Diag *d = diag_new();
+  Kernel *k = kernel_new(a, "f", KC_map);
+  KBuilder b = kbuilder(k);
+  KVal in = k_buffer(&b, "x", K_f32), out = k_buffer(&b, "y", K_f32);
+  KVal g = k_par(&b, "g", k_i64(&b, POINTS / 16));
+  k_store(&b, math_exp2_decay(&b, k_load(&b, KT(f32, 16), k_at(k_addr(in), g, 16))),
+          k_at(k_addr(out), g, 16));
+  k_par_end(&b);
+  KBuffer buffers[2] = {{(void *)(uintptr_t)x, POINTS * sizeof *x}, {y, POINTS * sizeof *y}};
+  if (kernel_verify(k, d) != OK || kernel_eval(k, buffers, NULL, 0, -1, d) != OK)
+    fail_msg("%s", diag_text(d));
+  diag_free(d);
+  arena_free(a);
+}
+
+static void test_exp2_decay(void **state) {
+  (void)state;
+  float *x = mem_alloc(POINTS * sizeof *x), *y = mem_alloc(POINTS * sizeof *y);
+  for (int i = 0; i < POINTS; i++) x[i] = -140.0f * (float)i / (POINTS - 1);
+  x[POINTS - 1] = -1e30f;
+  x[POINTS - 2] = -127.0f;
+  x[POINTS - 3] = NAN;
+  decay(x, y);
+  for (int i = 0; i < POINTS; i++) {
+    double exact = exp2((double)x[i]), bound = x[i] < -126 ? 0x1p-126 : ulp_of(exact);
+    if (isnan(x[i]) ? !isnan(y[i]) : !(fabs((double)y[i] - exact) <= bound))
+      fail_msg("2^%.9g is %.9g", (double)x[i], (double)y[i]);
+    if (x[i] <= -127) assert_true(y[i] == 0.0f);
+  }
+  assert_true(y[0] == 1.0f); /* 2^0 */
+  mem_free(x);
+  mem_free(y);
 }
 
 static void test_log(void **state) {
@@ -226,9 +264,10 @@ static void test_places(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_exp),    cmocka_unit_test(test_log),     cmocka_unit_test(test_tanh),
-      cmocka_unit_test(test_erf),    cmocka_unit_test(test_sin_cos), cmocka_unit_test(test_edges),
-      cmocka_unit_test(test_places),
+      cmocka_unit_test(test_exp),   cmocka_unit_test(test_exp2_decay),
+      cmocka_unit_test(test_log),   cmocka_unit_test(test_tanh),
+      cmocka_unit_test(test_erf),   cmocka_unit_test(test_sin_cos),
+      cmocka_unit_test(test_edges), cmocka_unit_test(test_places),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -91,6 +91,11 @@ def main():
          lambda r: r * r / mp.exp(r), -half, half, 4)
     parts("ln2", "ln(2)", mp.log(2), [15, 24])
 
+    power = mp.taylor(lambda r: mp.mpf(2) ** r, 0, 25)
+    emit("exp2_tail", "(2^r - 1) / r, |r| <= 1/2",
+         lambda r: sum(power[k] * r ** (k - 1) for k in range(1, 25)),
+         lambda r: r / mp.mpf(2) ** r, -0.5, 0.5, 5)
+
     log_tail = lambda f: (mp.log1p(f) - f + f * f / 2) / f**3
     emit("log_tail", "(log(1 + f) - f + f^2/2) / f^3, sqrt(1/2) <= 1 + f <= sqrt(2)",
          log_tail, lambda f: f**3 / mp.log1p(f), mp.sqrt(0.5) - 1, mp.sqrt(2) - 1, 8)

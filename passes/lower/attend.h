@@ -1,0 +1,88 @@
+/* Inside class attend: a tile of queries that meet the same keys.
+ *
+ * A tile is up to MAX_TILE rows, a row being one head of one token; all its rows read one key head.
+ * attend.c says which rows and which keys, attend_tile.c runs the softmax over them, attend_cache.c
+ * knows how keys and values lie in memory. Scores are in powers of two: queries enter times
+ * scale * log2(e).
+ */
+#ifndef INGOT_PASSES_ATTEND_H
+#define INGOT_PASSES_ATTEND_H
+
+#include "passes/lower/lower.h"
+
+enum { MAX_TILE = 8, KEY_VECTORS = KEY_BLOCK / 16 };
+
+typedef struct Attend {
+  Draft d;
+  const Op *op;
+  const Attrs_attention *attrs;
+  bool cached, packed; /* keys are in a cache, or laid out as in one */
+  CacheLayout cache;
+  int64_t key_step, dim_step; /* keys: elements between keys, between dimensions */
+  Place q, k, v, y, mask, spans, partial;
+  KVal qb, kb, vb, yb, mb, sb, pb; /* buffers; cached: kb = vb */
+  bool masked, spanned;
+  int64_t heads, kv_heads, group, dim, vdim;
+  int64_t chunk; /* keys that share one softmax */
+  KVal queries, keys, past;
+  KVal begin, end; /* keys that may be seen: all, or those of the span */
+  bool stream;     /* one token: keys and values come from memory, and are met once */
+  /* locals: queries [tile][dim padded], scores and weights [tile][chunk], sums [tile][vdim padded]
+   */
+  KVal query, p, sums;
+  /* of the tile being computed */
+  uint32_t tile, vectors; /* rows; vectors of keys or columns that they meet at once */
+  KVal kv_head, head[MAX_TILE], token[MAX_TILE], position[MAX_TILE]; /* position: v16i32 */
+} Attend;
+
+/* The softmax of a tile's rows over some keys: maximum (in all lanes) and sum (by lanes). */
+typedef struct Softmax {
+  KVal m[MAX_TILE], l[MAX_TILE];
+} Softmax;
+
+/* By what two sums are multiplied when they are joined; `old` 0: there is only the new one. */
+typedef struct Shares {
+  KVal old[MAX_TILE], more[MAX_TILE];
+} Shares;
+
+static inline int64_t attend_row(const Attend *a) { /* floats of a row of sums */
+  return (a->vdim + 15) / 16 * 16;
+}
+static inline KVal k_add64(KBuilder *b, KVal x, int64_t y) {
+  return k_op2(b, KOP_add, x, k_i64(b, y));
+}
+int64_t attend_stride(const Attend *a, const Place *p, int axis);
+
+/* ---- attend_cache.c ---- */
+
+/* The tile's queries into the local. */
+void attend_load_queries(Attend *a);
+/* s[i * n + v]: the scores of row i and keys key + 16 v .. + 15, before any cap. */
+void attend_scores(Attend *a, KVal key, uint32_t n, KVal *s);
+/* Adds the values of `count` keys from `first` on, times their weights, to the sums. */
+void attend_add_values(Attend *a, KVal first, KVal count, const Shares *shares);
+/* Without a cache: a launch that lays keys out as in one. */
+void attend_pack_keys(Attend *a, Lower *l);
+
+/* ---- attend_tile.c ---- */
+
+/* Keys that any row of the tile may see: lo (a block's beginning) .. hi; and those that every row
+ * sees, as far as that is known without a mask. */
+typedef struct KeyRange {
+  KVal lo, hi, all_lo, all_hi;
+} KeyRange;
+KeyRange attend_key_range(Attend *a);
+/* Where the block or chunk of `size` keys begins that holds `key`. */
+KVal attend_block(Attend *a, KVal key, int64_t size);
+/* No key met yet, and the sums 0. */
+Softmax attend_begin(Attend *a);
+/* The keys lo .. hi of one chunk (lo: a block's beginning): weights into the local. */
+Softmax attend_chunk(Attend *a, const KeyRange *r, KVal lo, KVal hi);
+/* `all` with one more chunk of row i. */
+void attend_join(Attend *a, uint32_t i, Softmax *all, const Softmax *chunk, Shares *shares);
+/* A vector of sums at `at` with the new part `o`. */
+void attend_sum(Attend *a, uint32_t i, KAddr at, KVal o, const Shares *shares);
+/* y of row i out of its sums; 0 when it has seen no key. */
+void attend_store(Attend *a, uint32_t i, const Softmax *all);
+
+#endif

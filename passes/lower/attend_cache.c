@@ -1,0 +1,214 @@
+/* Class attend: keys, values and queries as they lie in memory, and the products with them.
+ *
+ * Keys stand 16 beside each other for every dimension (lower.h, CacheLayout), so that a vector
+ * holds one dimension of 16 keys and a score is one chain over the dimensions; values stand key by
+ * key. For one token both stream from memory: while a chunk's keys are met its values are
+ * prefetched, while its values are summed the next chunk's keys.
+ */
+#include "passes/lower/attend.h"
+
+int64_t attend_stride(const Attend *a, const Place *p, int axis) {
+  return dim_literal(a->d.l, p->stride[axis]);
+}
+
+/* ---- queries ------------------------------------------------------------------------------- */
+
+typedef struct QueryRow {
+  Attend *a;
+  KAddr from;
+} QueryRow;
+
+/* What makes scores powers of two; with a cap on them, what makes them the argument of its tanh. */
+static double query_scale(const Attend *a) {
+  if (a->attrs->softcap > 0) return a->attrs->scale / a->attrs->softcap;
+  return a->attrs->scale * 1.4426950408889634;
+}
+
+static KVal query_vector(void *user, KVal col, KVal mask) {
+  QueryRow *r = user;
+  KBuilder *b = &r->a->d.b;
+  KType t = {(uint8_t)kscalar_of(r->a->q.dtype), 16};
+  KAddr at = k_at(r->from, col, 1);
+  KVal x = mask ? k_load_mask(b, t, at, mask) : k_load(b, t, at);
+  return k_op2(b, KOP_mul, k_cvt(b, x, K_f32), k_f32(b, 16, query_scale(r->a)));
+}
+
+void attend_load_queries(Attend *a) {
+  KBuilder *b = &a->d.b;
+  int64_t row = (a->dim + 15) / 16 * 16;
+  for (uint32_t i = 0; i < a->tile; i++) {
+    KAddr from = k_at(k_at(k_addr(a->qb), a->token[i], attend_stride(a, &a->q, 0)), a->head[i],
+                      attend_stride(a, &a->q, 1));
+    QueryRow r = {a, from};
+    for (int64_t d = 0; d < a->dim; d += 16) {
+      KVal left = k_int(b, KT(i32, 16), a->dim - d);
+      KVal mask = a->dim - d < 16 ? k_op2(b, KOP_lt, k_iota(b), left) : 0;
+      k_store(b, query_vector(&r, k_i64(b, d), mask), k_off(k_addr(a->query), i * row + d));
+    }
+  }
+}
+
+/* Element d of row i, splat. */
+static KVal load_query(Attend *a, uint32_t i, KVal d, int64_t d_off) {
+  KBuilder *b = &a->d.b;
+  KAddr at = k_off(k_at(k_addr(a->query), d, 1), i * ((a->dim + 15) / 16 * 16) + d_off);
+  return k_splat(b, k_load(b, KT(f32, 1), at));
+}
+
+/* ---- prefetching --------------------------------------------------------------------------- */
+
+static void prefetch_cache(Attend *a, KAddr at, int64_t n) {
+  int64_t line = 64 / (int64_t)kscalar_size(a->cache.type);
+  for (int64_t i = 0; i < n; i += line) k_prefetch(&a->d.b, k_off(at, i));
+}
+
+/* While `n` vectors of keys from `key` on meet `step` dimensions: as much of their values. */
+static void prefetch_values(Attend *a, KVal key, uint32_t n, KVal d, int64_t step) {
+  if (!a->stream) return;
+  KAddr at = k_at(k_off(k_addr(a->vb), a->cache.values), a->kv_head, a->cache.value_head);
+  at = k_at(k_at(at, key, a->cache.padded), d, 16 * n);
+  prefetch_cache(a, at, step * 16 * n);
+}
+
+static void prefetch_next_keys(Attend *a, KVal key) {
+  if (!a->stream) return;
+  KAddr at = k_at(k_at(k_addr(a->kb), a->kv_head, a->cache.key_head), key, a->cache.dim);
+  prefetch_cache(a, k_off(at, a->chunk * a->cache.dim), a->cache.dim);
+}
+
+/* ---- keys ---------------------------------------------------------------------------------- */
+
+/* Dimension d of keys key .. key+15 (key: a multiple of 16). */
+static KVal load_keys(Attend *a, KVal key, KVal d, int64_t d_off) {
+  KBuilder *b = &a->d.b;
+  if (a->cached || a->packed) {
+    KAddr at = k_at(k_at(k_addr(a->kb), a->kv_head, a->cache.key_head), key, a->key_step);
+    at = k_off(k_at(at, d, a->dim_step), a->dim_step * d_off);
+    return k_cvt(b, k_load(b, (KType){a->cache.type, 16}, at), K_f32);
+  }
+  int64_t step = attend_stride(a, &a->k, 0);
+  KAddr at = k_at(k_at(k_addr(a->kb), a->kv_head, attend_stride(a, &a->k, 1)), key, step);
+  at = k_off(k_at(at, d, 1), d_off);
+  KVal left = k_cvt(b, k_op2(b, KOP_sub, a->keys, key), K_i32);
+  KVal there = k_op2(b, KOP_lt, k_iota(b), k_splat(b, left));
+  KType t = {(uint8_t)kscalar_of(a->k.dtype), 16};
+  return k_cvt(b, k_load_mask(b, t, k_lane(at, step ? step : 1), there), K_f32);
+}
+
+void attend_scores(Attend *a, KVal key, uint32_t n, KVal *s) {
+  KBuilder *b = &a->d.b;
+  int64_t step = a->dim % 4 == 0 ? 4 : 1;
+  for (uint32_t i = 0; i < a->tile * n; i++) s[i] = k_f32(b, 16, 0);
+  KVal d = k_for(b, "d", k_i64(b, 0), k_i64(b, a->dim), step, a->tile * n, s);
+  prefetch_values(a, key, n, d, step);
+  for (int64_t u = 0; u < step; u++) {
+    KVal x[KEY_VECTORS];
+    for (uint32_t v = 0; v < n; v++) x[v] = load_keys(a, k_add64(b, key, 16 * v), d, u);
+    for (uint32_t i = 0; i < a->tile; i++) {
+      KVal q = load_query(a, i, d, u);
+      for (uint32_t v = 0; v < n; v++) s[i * n + v] = k_fma(b, q, x[v], s[i * n + v]);
+    }
+  }
+  k_for_end(b, s);
+}
+
+/* A span begins at any key, so then a dimension's keys are one row, and there is one more block of
+ * zeros for the last span's last block; 16 elements more keep the rows out of each other's cache
+ * sets. */
+void attend_pack_keys(Attend *a, Lower *l) {
+  Dims *dims = l->m->dims;
+  DimId keys = a->k.dim[0], blocks = dim_op(dims, DIM_CEILDIV, keys, dim_const(dims, KEY_BLOCK));
+  int64_t most = (dim_get(dims, keys)->hi + KEY_BLOCK - 1) / KEY_BLOCK * KEY_BLOCK;
+  int64_t key_step = a->dim, dim_step = 16;
+  if (a->spanned) {
+    blocks = dim_op(dims, DIM_ADD, blocks, dim_const(dims, 1));
+    most += KEY_BLOCK + 16;
+    key_step = 1;
+    dim_step = most;
+  }
+  Type t = {.dtype = DT_f32, .rank = 3};
+  t.dim[0] = dim_const(dims, a->kv_heads);
+  t.dim[1] = dim_const(dims, most);
+  t.dim[2] = dim_const(dims, a->dim);
+  Place to = place_scratch(l, &t);
+  draft_begin(&a->d, l, KC_attend, "keys");
+  KBuilder *b = &a->d.b;
+  a->kb = draft_buffer(&a->d, &a->k, kscalar_of(a->k.dtype), false);
+  KVal out = draft_buffer(&a->d, &to, K_f32, true), n = draft_dim(&a->d, blocks);
+  a->keys = draft_dim(&a->d, keys);
+  a->d.extent = dim_mul(l, t.dim[0], blocks);
+  KVal p = k_par(b, "p", draft_dim(&a->d, a->d.extent));
+  a->kv_head = k_op2(b, KOP_div, p, n);
+  KVal block = k_op2(b, KOP_mul, k_op2(b, KOP_rem, p, n), k_i64(b, KEY_BLOCK));
+  if (a->spanned) { /* by tokens first: the thread that made them is the one that reads them */
+    block = k_op2(b, KOP_mul, k_op2(b, KOP_div, p, k_i64(b, a->kv_heads)), k_i64(b, KEY_BLOCK));
+    a->kv_head = k_op2(b, KOP_rem, p, k_i64(b, a->kv_heads));
+  }
+  for (int v = 0; v < KEY_VECTORS; v++) {
+    KVal key = k_add64(b, block, 16 * v);
+    KVal d = k_for(b, "d", k_i64(b, 0), k_i64(b, a->dim), 1, 0, NULL);
+    KAddr at = k_at(k_at(k_addr(out), a->kv_head, most * a->dim), key, key_step);
+    k_store(b, load_keys(a, key, d, 0), k_at(at, d, dim_step));
+    k_for_end(b, NULL);
+  }
+  k_par_end(b);
+  draft_end(&a->d);
+  a->k = to;
+  a->k.dim[1] = t.dim[0];
+  a->k.dim[0] = keys; /* how many there are; the rest of the place is room */
+  a->cache = (CacheLayout){.type = K_f32, .key_head = most * a->dim, .dim = a->dim};
+  a->key_step = key_step;
+  a->dim_step = dim_step;
+  a->packed = true;
+}
+
+/* ---- values -------------------------------------------------------------------------------- */
+
+/* 16 columns of the value of one key, from column 16 * vec. */
+static KVal load_value(Attend *a, KVal key, int64_t vec) {
+  KBuilder *b = &a->d.b;
+  if (a->cached) {
+    KAddr at = k_at(k_off(k_addr(a->vb), a->cache.values), a->kv_head, a->cache.value_head);
+    at = k_off(k_at(at, key, a->cache.padded), 16 * vec);
+    return k_cvt(b, k_load(b, (KType){a->cache.type, 16}, at), K_f32);
+  }
+  KAddr at = k_at(k_at(k_addr(a->vb), key, attend_stride(a, &a->v, 0)), a->kv_head,
+                  attend_stride(a, &a->v, 1));
+  at = k_off(at, 16 * vec);
+  KType t = {(uint8_t)kscalar_of(a->v.dtype), 16};
+  int64_t left = a->vdim - 16 * vec;
+  if (left >= 16) return k_cvt(b, k_load(b, t, at), K_f32);
+  KVal there = k_op2(b, KOP_lt, k_iota(b), k_int(b, KT(i32, 16), left));
+  return k_cvt(b, k_load_mask(b, t, at, there), K_f32);
+}
+
+/* `wide` vectors of columns from vector `c` on. */
+static void add_columns(Attend *a, KVal first, KVal count, const Shares *shares, int64_t c,
+                        uint32_t wide) {
+  KBuilder *b = &a->d.b;
+  uint32_t n = a->tile * wide;
+  KVal o[MAX_TILE * KEY_VECTORS];
+  for (uint32_t i = 0; i < n; i++) o[i] = k_f32(b, 16, 0);
+  KVal j = k_for(b, "j", k_i64(b, 0), count, 1, n, o);
+  KVal key = k_op2(b, KOP_add, first, j), value[KEY_VECTORS];
+  if (c == 0) prefetch_next_keys(a, key);
+  for (uint32_t v = 0; v < wide; v++) value[v] = load_value(a, key, c + v);
+  for (uint32_t i = 0; i < a->tile; i++) {
+    KAddr at = k_off(k_at(k_addr(a->p), j, 1), i * a->chunk);
+    KVal p = k_splat(b, k_load(b, KT(f32, 1), at));
+    for (uint32_t v = 0; v < wide; v++) o[i * wide + v] = k_fma(b, p, value[v], o[i * wide + v]);
+  }
+  k_for_end(b, o);
+  for (uint32_t i = 0; i < n; i++) {
+    KAddr at = k_off(k_addr(a->sums), (i / wide) * attend_row(a) + 16 * (c + i % wide));
+    attend_sum(a, i / wide, at, o[i], shares);
+  }
+}
+
+void attend_add_values(Attend *a, KVal first, KVal count, const Shares *shares) {
+  int64_t vectors = attend_row(a) / 16, sets = (vectors + a->vectors - 1) / a->vectors;
+  for (int64_t s = 0; s < sets; s++) { /* equally wide, as far as possible */
+    int64_t c = vectors * s / sets;
+    add_columns(a, first, count, shares, c, (uint32_t)(vectors * (s + 1) / sets - c));
+  }
+}
