@@ -199,7 +199,7 @@ static int64_t grain_of(int64_t groups, int64_t want) {
   return want;
 }
 
-enum { DECODE_GROUPS = 4 };
+enum { DECODE_GROUPS = 4, TOKEN_BLOCK = 128, FLOAT_LONG = 1024 };
 
 static void one_token(Contract *c) {
   Draft *d = &c->d;
@@ -269,15 +269,38 @@ static void set_pace(Contract *c, KVal first, int64_t grain, KVal n) {
   c->pace.shift = shift;
 }
 
+/* Block `at` of the tokens 0 .. *end, which are in `blocks` about equal ones: *begin .. *end. */
+static void token_block(Contract *c, KVal blocks, KVal at, KVal *begin, KVal *end) {
+  KBuilder *b = &c->d.b;
+  KVal less = k_op2(b, KOP_sub, blocks, k_i64(b, 1));
+  KVal share = k_op2(b, KOP_div, k_op2(b, KOP_add, *end, less), blocks);
+  share = k_op2(b, KOP_and, k_op2(b, KOP_add, share, k_i64(b, 7)), k_i64(b, -8)); /* whole tiles */
+  KVal lo = k_op2(b, KOP_mul, share, at), hi = k_op2(b, KOP_add, lo, share);
+  *begin = k_op2(b, KOP_min, lo, *end);
+  *end = k_op2(b, KOP_min, hi, *end);
+}
+
+/* Float weights go by blocks of tokens first: threads split every launch at about the same token
+ * (row kernels do too), so that what a core reads is mostly what it has written. Two threads on
+ * eight sequences of MiniLM: 12 %. A block's rows and an iteration's weights share the second
+ * cache. */
 static void many_tokens(Contract *c, DimId rows) {
   Draft *d = &c->d;
   KBuilder *b = &d->b;
-  int64_t grain = grain_of(c->part_groups, c->parts > 1 ? 2 : DECODE_GROUPS);
+  Dims *dims = d->l->m->dims;
+  bool few = c->parts > 1 || (!c->integer && c->k > FLOAT_LONG);
+  int64_t grain = grain_of(c->part_groups, few ? 2 : DECODE_GROUPS);
   int64_t extent = (c->part_groups + grain - 1) / grain;
-  d->extent = dim_const(d->l->m->dims, extent);
-  KVal n = draft_dim(d, rows);
-  KVal p = k_par(b, "p", k_i64(b, extent));
-  KVal first = k_op2(b, KOP_mul, p, k_i64(b, grain));
+  DimId blocks = dim_const(dims, 1);
+  if (!c->integer) blocks = dim_op(dims, DIM_CEILDIV, rows, dim_const(dims, TOKEN_BLOCK));
+  d->extent = dim_mul(d->l, blocks, dim_const(dims, extent));
+  KVal n = draft_dim(d, rows), done = k_i64(b, 0), nblocks = draft_dim(d, blocks);
+  KVal p = k_par(b, "p", draft_dim(d, d->extent)), part = p;
+  if (!c->integer) {
+    token_block(c, nblocks, k_op2(b, KOP_div, p, k_i64(b, extent)), &done, &n);
+    part = k_op2(b, KOP_rem, p, k_i64(b, extent));
+  }
+  KVal first = k_op2(b, KOP_mul, part, k_i64(b, grain));
   c->prefetch = 0;
   if (c->integer) {
     Tile t = {0};
@@ -286,9 +309,8 @@ static void many_tokens(Contract *c, DimId rows) {
     k_par_end(b);
     return;
   }
-  c->by_class = !c->integer && c->quant->packed_block == 1;
-  if (c->by_class) set_pace(c, first, grain, n);
-  KVal done = k_i64(b, 0);
+  c->by_class = c->quant->packed_block == 1;
+  if (c->by_class) set_pace(c, first, grain, k_op2(b, KOP_sub, n, done));
   for (uint32_t t = c->token_tile; t > 1; t = c->by_class ? t / 2 : 1) {
     KVal tile = k_i64(b, t), left = k_op2(b, KOP_sub, n, done);
     KVal whole = k_op2(b, KOP_mul, k_op2(b, KOP_div, left, tile), tile);

@@ -194,6 +194,11 @@ CASE("attention, causal spans with a window", SUM, RUNS(1),
      SPANS(2, "0, 70, 0, 70, 70, 150, 70, 150"), HIDE(150), "y: %y",
      "%y = attention %q, %k, %v, %hide, %spans {scale = 0.204, causal = true, window = 9}\n")
 
+CASE("linears by blocks of tokens", SUM, RUNS(199),
+     "const %w : tensor<40x72 x f32> = weight \"w\"\nconst %v : tensor<20x72 x f32 : q8_0> = "
+     "weight \"v\"\n",
+     X72, "y: %y, z: %z", "%y = linear %x, %w\n %z = linear %x, %v\n")
+
 CASE("norm, linear, gate, down, add", 1e-5, RUNS(1, 5),
      "const %g : tensor<72 x f32> = weight \"g\"\n"
      "const %up : tensor<100x72 x f32 : q8_0> = weight \"up\"\n"
