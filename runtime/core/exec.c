@@ -15,7 +15,7 @@
 #include <sys/mman.h>
 #include <time.h>
 
-enum { MAX_SCALARS = 32, IO_ALIGN = 64 };
+enum { MAX_SCALARS = 32, IO_ALIGN = 64, PAGE = 65536 }; /* PAGE: a multiple of every page size */
 
 typedef struct Bound {
   IngotKernelFn *fn;
@@ -189,8 +189,16 @@ static int bind_entry(Exec *x, BoundEntry *b, const IngotEntry *entry, void ***n
   return 0;
 }
 
+/* Weights that aren't cached yet are then read, and kept cached, in huge pages. Only advice. */
+static void advise_weights(const IngotModel *m) {
+  uintptr_t skip = (PAGE - (uintptr_t)m->weights % PAGE) % PAGE;
+  if (m->weight_bytes > skip)
+    madvise((void *)(uintptr_t)(m->weights + skip), m->weight_bytes - skip, MADV_HUGEPAGE);
+}
+
 static int map_regions(Exec *x, Err *e) {
   const IngotModel *m = x->m;
+  advise_weights(m);
   if (!(x->arena = map_memory(x->arena_bytes)) || !(x->io = map_memory(x->io_bytes)))
     return err_no_memory(e, "arena");
   for (uint32_t i = 0; i < m->nstates; i++) {
