@@ -1,7 +1,7 @@
 /* tanh and erf: odd functions, one form near 0 and one further out, chosen by select.
  *
- * tanh: x + x^3 T(x^2) below 0.625, else 1 - 2 / (exp(2|x|) + 1). erf: x + x E(x^2) below 1, else
- * 1 - exp(G(|x|)) where G is the logarithm of 1 - erf; beyond 4 it is 1 in f32.
+ * tanh: x + x^3 T(x^2) below 0.625, else 1 - 2 / (exp(2|x|) + 1). erf: x + x E(x^2) below 0.8, else
+ * 1 - 2^G(|x|) where G is the binary logarithm of 1 - erf; beyond 4 it is 1 in f32.
  */
 #include "passes/math/coefficients.h"
 #include "passes/math/math.h"
@@ -34,7 +34,6 @@ KVal math_erf(KBuilder *b, KVal x) {
   KVal near = k_fma(b, math_poly(b, x2, erf_near, COUNT(erf_near)), x, x);
   KVal bounded = k_op2(b, KOP_min, a, math_f32(b, x, 4));
   KVal g = math_poly(b, bounded, erf_far, COUNT(erf_far));
-  /* g is at most 0.0003 where it isn't used (|x| near 0), so exp stays in its range */
-  KVal far = k_op2(b, KOP_sub, one, math_exp_core(b, g));
-  return choose(b, x, a, 1, near, far);
+  KVal far = k_op2(b, KOP_sub, one, math_exp2_decay(b, g));
+  return choose(b, x, a, 0.8, near, far);
 }

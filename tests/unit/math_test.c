@@ -169,7 +169,7 @@ static void test_tanh(void **state) {
 static void test_erf(void **state) {
   (void)state;
   check(KOP_erf, erf, -5, 5, 2, false);
-  check(KOP_erf, erf, 0.9, 1.1, 2, false);
+  check(KOP_erf, erf, 0.7, 0.9, 2, false);
   check(KOP_erf, erf, -1e-3, 1e-3, 1, false);
   check(KOP_erf, erf, -1e-30, 1e-30, 1, false);
   check(KOP_erf, erf, 5, 1e6, 1, false);

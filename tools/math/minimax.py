@@ -104,11 +104,11 @@ def main():
          lambda t: (mp.tanh(mp.sqrt(t)) - mp.sqrt(t)) / mp.sqrt(t)**3,
          lambda t: mp.sqrt(t)**3 / mp.tanh(mp.sqrt(t)), 0, mp.mpf("0.625")**2, 4)
 
-    emit("erf_near", "erf(x) / x - 1 in x^2, |x| <= 1",
+    emit("erf_near", "erf(x) / x - 1 in x^2, |x| <= 0.8",
          lambda t: mp.erf(mp.sqrt(t)) / mp.sqrt(t) - 1,
-         lambda t: mp.sqrt(t) / mp.erf(mp.sqrt(t)), 0, 1, 6)
-    emit("erf_far", "log(1 - erf(x)), 1 <= x <= 4",
-         lambda a: mp.log(mp.erfc(a)), lambda a: mp.erfc(a) / mp.erf(a), 1, 4, 8)
+         lambda t: mp.sqrt(t) / mp.erf(mp.sqrt(t)), 0, mp.mpf("0.64"), 5)
+    emit("erf_far", "log2(1 - erf(x)), 0.8 <= x <= 4",
+         lambda a: mp.log(mp.erfc(a), 2), lambda a: mp.log(2) * mp.erfc(a) / mp.erf(a), mp.mpf("0.8"), 4, 6)
 
     quarter = mp.pi / 4 * mp.mpf("1.001")
     emit("sin_tail", "(sin(r) - r) / r^3 in r^2, |r| <= pi/4",
