@@ -280,7 +280,7 @@ static void token_block(Contract *c, KVal blocks, KVal at, KVal *begin, KVal *en
   *end = k_op2(b, KOP_min, hi, *end);
 }
 
-/* Float weights go by blocks of tokens first: threads split every launch at about the same token
+/* By blocks of tokens first: threads split every launch at about the same token
  * (row kernels do too), so that what a core reads is mostly what it has written. Two threads on
  * eight sequences of MiniLM: 12 %. A block's rows and an iteration's weights share the second
  * cache. */
@@ -291,21 +291,18 @@ static void many_tokens(Contract *c, DimId rows) {
   bool few = c->parts > 1 || (!c->integer && c->k > FLOAT_LONG);
   int64_t grain = grain_of(c->part_groups, few ? 2 : DECODE_GROUPS);
   int64_t extent = (c->part_groups + grain - 1) / grain;
-  DimId blocks = dim_const(dims, 1);
-  if (!c->integer) blocks = dim_op(dims, DIM_CEILDIV, rows, dim_const(dims, TOKEN_BLOCK));
+  DimId blocks = dim_op(dims, DIM_CEILDIV, rows, dim_const(dims, TOKEN_BLOCK));
   d->extent = dim_mul(d->l, blocks, dim_const(dims, extent));
   KVal n = draft_dim(d, rows), done = k_i64(b, 0), nblocks = draft_dim(d, blocks);
-  KVal p = k_par(b, "p", draft_dim(d, d->extent)), part = p;
-  if (!c->integer) {
-    token_block(c, nblocks, k_op2(b, KOP_div, p, k_i64(b, extent)), &done, &n);
-    part = k_op2(b, KOP_rem, p, k_i64(b, extent));
-  }
+  KVal p = k_par(b, "p", draft_dim(d, d->extent));
+  token_block(c, nblocks, k_op2(b, KOP_div, p, k_i64(b, extent)), &done, &n);
+  KVal part = k_op2(b, KOP_rem, p, k_i64(b, extent));
   KVal first = k_op2(b, KOP_mul, part, k_i64(b, grain));
   c->prefetch = 0;
   if (c->integer) {
     Tile t = {0};
     tile_groups(c, &t, first, grain, c->part_groups % grain != 0);
-    contract_panels(c, &t, n);
+    contract_panels(c, &t, done, n);
     k_par_end(b);
     return;
   }

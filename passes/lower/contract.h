@@ -78,7 +78,7 @@ typedef struct PanelPass {
   KVal token, end;    /* of the chunk: i64 */
   KVal sums;          /* local f32: [token of the chunk][group][16], what earlier blocks gave */
 } PanelPass;
-/* The groups of `t` and all of `tokens` tokens: from weights to stores, inside a par loop. */
-void contract_panels(Contract *c, Tile *t, KVal tokens);
+/* The groups of `t` and tokens begin .. end: from weights to stores, inside a par loop. */
+void contract_panels(Contract *c, Tile *t, KVal begin, KVal end);
 
 #endif

@@ -289,8 +289,9 @@ static KVal even_chunk(KBuilder *b, KVal tokens, int64_t most) {
   return k_op2(b, KOP_min, even, k_i64(b, most));
 }
 
-void contract_panels(Contract *c, Tile *t, KVal tokens) {
+void contract_panels(Contract *c, Tile *t, KVal begin, KVal end) {
   KBuilder *b = &c->d.b;
+  KVal tokens = k_op2(b, KOP_sub, end, begin);
   PanelPass s = {0};
   panel_begin(c, &s.panel, t->groups);
   int64_t most = chunk_of(c, &s.panel);
@@ -299,8 +300,8 @@ void contract_panels(Contract *c, Tile *t, KVal tokens) {
   KVal chunks = k_op2(b, KOP_div, k_op2(b, KOP_add, tokens, k_op2(b, KOP_sub, chunk, k_i64(b, 1))),
                       k_op2(b, KOP_max, chunk, k_i64(b, 1)));
   KVal at = k_for(b, "chunk", zero, chunks, 1, 0, NULL);
-  s.token = k_op2(b, KOP_mul, at, chunk);
-  s.end = k_op2(b, KOP_min, k_op2(b, KOP_add, s.token, chunk), tokens);
+  s.token = k_op2(b, KOP_add, begin, k_op2(b, KOP_mul, at, chunk));
+  s.end = k_op2(b, KOP_min, k_op2(b, KOP_add, s.token, chunk), end);
   clear_sums(c, &s);
   s.first = k_for(b, "k", zero, k_i64(b, c->act.blocks), s.panel.blocks, 0, NULL);
   s.blocks = k_op2(b, KOP_min, k_op2(b, KOP_sub, k_i64(b, c->act.blocks), s.first),
