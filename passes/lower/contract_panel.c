@@ -234,6 +234,7 @@ static void pass_tokens(Contract *c, const PanelPass *s) {
   const LowerTarget *target = c->d.l->target;
   uint32_t most = contract_clamped(target->group_tile, TILE_GROUPS);
   uint32_t outputs = most * contract_clamped(target->token_tile, TILE_TOKENS);
+  if (!c->act.planes2) outputs += outputs / 2; /* two registers an output, not three */
   for (uint32_t g = 0; g < s->panel.groups; g += most) {
     uint32_t groups = s->panel.groups - g < most ? s->panel.groups - g : most;
     uint32_t tokens = contract_clamped(outputs / groups, TILE_TOKENS);
