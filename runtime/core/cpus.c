@@ -48,22 +48,30 @@ unsigned threads_first_sibling(const char *root, int cpu) {
   return (unsigned)strtoul(line, NULL, 10); /* lists ascend */
 }
 
-unsigned threads_cores(void) {
+/* Processors of the affinity mask; with `cores`, of several that share a core only one. */
+static unsigned count_cpus(bool cores) {
   size_t bytes = CPU_ALLOC_SIZE(MAX_CPUS);
   cpu_set_t *set = CPU_ALLOC(MAX_CPUS), *first = CPU_ALLOC(MAX_CPUS);
   unsigned n = 1;
   if (set && first && sched_getaffinity(0, bytes, set) == 0) {
     CPU_ZERO_S(bytes, first);
-    bool siblings = has_siblings();
     for (int i = 0; i < MAX_CPUS; i++)
       if (CPU_ISSET_S(i, bytes, set))
-        CPU_SET_S(siblings ? threads_first_sibling("/sys/devices/system/cpu", i) : (unsigned)i,
-                  bytes, first);
+        CPU_SET_S(cores ? threads_first_sibling("/sys/devices/system/cpu", i) : (unsigned)i, bytes,
+                  first);
     n = (unsigned)CPU_COUNT_S(bytes, first);
   }
   CPU_FREE(set);
   CPU_FREE(first);
   return n ? n : 1;
+}
+
+unsigned threads_cores(void) {
+  return count_cpus(has_siblings());
+}
+
+unsigned threads_cpus(void) {
+  return count_cpus(false);
 }
 
 static void take(double quota, double period, double *least) {

@@ -364,7 +364,7 @@ void exec_run(Exec *x, int entry) {
   ExecTrace *t = x->trace;
   update_dims(x->m, x->dim);
   Laps laps = {t ? traced_range : launch_range, launch_waits, &x->entry[entry],
-               x->m->entries[entry].nlaunches};
+               x->m->entries[entry].nlaunches, t != NULL};
   if (t) t->begin = nanoseconds();
   pool_laps(x->pool, &laps);
   if (!t) return;

@@ -7,14 +7,21 @@
  * Laps are numbered through the life of the pool. claimed[w] is the number of the next lap whose
  * range w is free; taking it is a compare-and-swap to the next number, so each range of each lap is
  * run exactly once, and a worker that is behind fails everywhere. `done` counts finished ranges:
- * every lap adds n, so all laps before lap s are complete when it reaches s times n. Who must wait
+ * every lap of a job adds n, the workers that take part in it, so all its laps before lap s are
+ * complete when it has grown by s times n. Who must wait
  * for that takes free ranges at once: an owner who has not begun when another has finished is late
  * by more than a range takes, so helping does not lose.
  *
  * Each worker adapts its own spin bound: a spin that ends in time doubles it, one that doesn't
  * halves it. The lower end is what a sleep and a wake-up cost: spinning that long at most doubles
- * the price of a wait, while a lower one, once reached, would make every wait sleep for good. Only
- * when there are more threads than cores is spinning of no use from the start.
+ * the price of a wait, while a lower one, once reached, would make every wait sleep for good.
+ *
+ * A thread that loses its core in the middle of a range can't be helped: the others wait until it
+ * is back, a few milliseconds each time where somebody else computes on that core. So worker 0
+ * measures how long it slept in each job of laps, and when that was longer than the job would have
+ * taken with one worker less, one worker pauses: the next jobs are cut into fewer ranges. It comes
+ * back on trial after 8 ms; if that goes wrong soon again, after 16, up to 512. Workers beyond the
+ * number of processors pause for good.
  *
  * Sleeping: sleepers are counted, and a waker makes the system call only when there are some. Both
  * sides use sequentially consistent operations, so either the waker sees the sleeper or the sleeper
@@ -30,13 +37,16 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 /* From linux/futex.h, which musl does not carry. */
 enum { WAIT_PRIVATE = 128, WAKE_PRIVATE = 129 };
 
 /* Pauses; one takes 10 to 40 ns, so the top is longer than any kernel's imbalance. */
-enum { SPIN_TOP = 8192, SPIN_BOTTOM = 512, SPIN_CROWDED = 8, STACK_BYTES = 1 << 20 };
+enum { SPIN_TOP = 8192, SPIN_BOTTOM = 512, STACK_BYTES = 1 << 20 };
+/* Nanoseconds. A sleep that costs a job less than SLEEP_LEAST is no sign of a lost core. */
+enum { SLEEP_LEAST = 500000, PAUSE_LEAST = 8000000, PAUSE_MOST = 512000000 };
 
 typedef struct Worker {
   _Alignas(64) atomic_ullong claimed;
@@ -50,19 +60,29 @@ typedef struct Counter { /* something to wait for */
   atomic_uint sleepers;
 } Counter;
 
+/* Worker 0's own: who takes part in laps. Times of the monotonic clock, nanoseconds. */
+typedef struct Pauses {
+  unsigned active, most; /* workers that take part, the others pause; no more than processors */
+  uint64_t slept;        /* by worker 0 in this job */
+  uint64_t length, until, resumed;
+} Pauses;
+
 struct ThreadPool {
   Counter job;                       /* number of the job, odd while it is written */
   Counter arrived;                   /* ends of pool_run jobs */
   Counter done;                      /* ranges of laps */
+  Counter rally;                     /* jobs that more workers take part in than in the last */
   _Alignas(64) _Atomic(PoolFn *) fn; /* the job; NULL: laps */
   _Atomic(void *) arg;
   _Atomic(LapFn *) range;
   _Atomic(LapWaitFn *) waits;
-  atomic_uint count;
-  atomic_ullong first; /* its first lap */
+  atomic_uint count, part;         /* its laps; workers that take part */
+  atomic_ullong first, done_first; /* its first lap; `done` before that */
+  atomic_ullong rallied;           /* `rally` with it */
   atomic_bool quit;
-  unsigned n, started, spin_bottom, spin_top; /* started: worker 0 counted */
-  uint64_t next, arrivals;                    /* first lap of the next job; arrivals to wait for */
+  unsigned n, started, awake;      /* started: worker 0 counted; awake: part of the last job */
+  uint64_t next, ranges, arrivals; /* first lap and `done` of the next job; arrivals to wait for */
+  Pauses pauses;
   Worker worker[];
 };
 
@@ -72,6 +92,12 @@ static inline void spin_pause(void) {
 #elif defined(__aarch64__)
   __asm__ volatile("isb");
 #endif
+}
+
+static uint64_t nanoseconds(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
 /* ---- counters -------------------------------------------------------------------------------- */
@@ -94,11 +120,13 @@ static void sleep_until(Counter *c, uint64_t target) {
 
 static void wait_until(ThreadPool *p, Worker *w, Counter *c, uint64_t target) {
   if (spin_until(c, target, w->spin)) {
-    if (w->spin < p->spin_top) w->spin *= 2;
+    if (w->spin < SPIN_TOP) w->spin *= 2;
     return;
   }
-  if (w->spin > p->spin_bottom) w->spin /= 2;
+  if (w->spin > SPIN_BOTTOM) w->spin /= 2;
+  uint64_t begin = w->index ? 0 : nanoseconds();
   sleep_until(c, target);
+  if (!w->index) p->pauses.slept += nanoseconds() - begin;
 }
 
 static void wake(Counter *c) {
@@ -112,24 +140,25 @@ typedef struct Job {
   PoolFn *fn; /* NULL: laps */
   void *arg;
   Laps laps;
-  uint64_t first;
+  unsigned part; /* workers that take part, the first ones */
+  uint64_t first, done, rally;
 } Job;
 
 /* Takes range `r` of lap `s` and runs it; false when it was taken before. */
 static bool take_range(ThreadPool *p, const Job *j, uint64_t s, unsigned r) {
   unsigned long long expected = s;
   if (!atomic_compare_exchange_strong(&p->worker[r].claimed, &expected, s + 1)) return false;
-  j->laps.range(j->laps.arg, (unsigned)(s - j->first), r, p->n);
+  j->laps.range(j->laps.arg, (unsigned)(s - j->first), r, j->part);
   /* only the last range of a lap can be what a sleeper waits for */
-  if ((atomic_fetch_add(&p->done.value, 1) + 1) % p->n == 0) wake(&p->done);
+  if ((atomic_fetch_add(&p->done.value, 1) + 1 - j->done) % j->part == 0) wake(&p->done);
   return true;
 }
 
 /* Takes what is free in the laps before `s`. What these laps depend on is complete: the caller
  * itself has come past it. */
 static void help(ThreadPool *p, const Worker *w, const Job *j, uint64_t s) {
-  for (unsigned k = 1; k < p->n; k++) {
-    unsigned r = (w->index + k) % p->n;
+  for (unsigned k = 1; k < j->part; k++) {
+    unsigned r = (w->index + k) % j->part;
     uint64_t v;
     do v = atomic_load(&p->worker[r].claimed);
     while (v < s && take_range(p, j, v, r));
@@ -137,7 +166,7 @@ static void help(ThreadPool *p, const Worker *w, const Job *j, uint64_t s) {
 }
 
 static void wait_for_laps(ThreadPool *p, Worker *w, const Job *j, uint64_t s) {
-  uint64_t target = s * p->n;
+  uint64_t target = j->done + (s - j->first) * j->part;
   if (spin_until(&p->done, target, 0)) return;
   help(p, w, j, s);
   wait_until(p, w, &p->done, target);
@@ -153,6 +182,8 @@ static void run_laps(ThreadPool *p, Worker *w, const Job *j) {
 /* ---- jobs ------------------------------------------------------------------------------------ */
 
 static void post(ThreadPool *p, const Job *j) {
+  uint64_t rally = atomic_load(&p->rally.value) + (j->part > p->awake);
+  p->awake = j->part;
   uint64_t number = atomic_load(&p->job.value);
   atomic_store(&p->job.value, number + 1);
   atomic_store(&p->fn, j->fn);
@@ -160,9 +191,14 @@ static void post(ThreadPool *p, const Job *j) {
   atomic_store(&p->range, j->laps.range);
   atomic_store(&p->waits, j->laps.waits);
   atomic_store(&p->count, j->laps.count);
+  atomic_store(&p->part, j->part);
   atomic_store(&p->first, j->first);
+  atomic_store(&p->done_first, j->done);
+  atomic_store(&p->rallied, rally);
   atomic_store(&p->job.value, number + 2);
   wake(&p->job);
+  atomic_store(&p->rally.value, rally);
+  wake(&p->rally);
 }
 
 /* The job behind number `last`: waits for one; returns its number. */
@@ -171,14 +207,17 @@ static uint64_t next_job(ThreadPool *p, Worker *w, uint64_t last, Job *j) {
     wait_until(p, w, &p->job, last + 2);
     uint64_t number = atomic_load(&p->job.value);
     if (number % 2) { /* being written, which takes no time unless its writer lost its core */
-      spin_until(&p->job, number + 1, p->spin_bottom);
+      spin_until(&p->job, number + 1, SPIN_BOTTOM);
       continue;
     }
     j->fn = atomic_load(&p->fn);
     j->arg = atomic_load(&p->arg);
     j->laps =
         (Laps){atomic_load(&p->range), atomic_load(&p->waits), j->arg, atomic_load(&p->count)};
+    j->part = atomic_load(&p->part);
     j->first = atomic_load(&p->first);
+    j->done = atomic_load(&p->done_first);
+    j->rally = atomic_load(&p->rallied);
     if (atomic_load(&p->job.value) == number) return number;
   }
 }
@@ -192,7 +231,10 @@ static void *worker_main(void *arg) {
     number = next_job(p, w, number, &j);
     if (atomic_load(&p->quit)) return NULL;
     if (!j.fn) {
-      run_laps(p, w, &j);
+      if (w->index < j.part)
+        run_laps(p, w, &j);
+      else
+        sleep_until(&p->rally, j.rally + 1);
       continue;
     }
     j.fn(j.arg, w->index, p->n);
@@ -202,23 +244,58 @@ static void *worker_main(void *arg) {
 }
 
 void pool_run(ThreadPool *p, PoolFn *fn, void *arg) {
-  Job j = {.fn = fn, .arg = arg};
+  Job j = {.fn = fn, .arg = arg, .part = p->n};
   p->arrivals += p->n - 1;
   post(p, &j);
   fn(arg, 0, p->n);
   wait_until(p, &p->worker[0], &p->arrived, p->arrivals);
 }
 
+/* ---- pauses ------------------------------------------------------------------------------------
+ */
+
+/* Before a job: how many take part. One more may try when the pause is over. */
+static unsigned take_part(ThreadPool *p, uint64_t now) {
+  Pauses *a = &p->pauses;
+  a->slept = 0;
+  if (a->active < a->most && now >= a->until) {
+    a->active++;
+    a->resumed = now;
+    a->until = now + a->length;
+  }
+  return a->active;
+}
+
+/* After a job: one worker less when that would have been faster. With n workers each works w and
+ * worker 0 sleeps s; without one, each works w * n / (n - 1). */
+static void judge_pauses(ThreadPool *p, uint64_t begin, uint64_t now) {
+  Pauses *a = &p->pauses;
+  uint64_t worked = now - begin - a->slept;
+  if (a->active < 2 || a->slept < SLEEP_LEAST || a->slept * (a->active - 1) < worked) return;
+  bool again = begin - a->resumed < 4 * a->length; /* soon after it came back on trial */
+  a->length = again ? 2 * a->length : PAUSE_LEAST;
+  if (again && a->length < 8 * a->slept) a->length = 8 * a->slept; /* an eighth is lost at most */
+  if (a->length > PAUSE_MOST) a->length = PAUSE_MOST;
+  a->until = now + a->length;
+  a->active--;
+}
+
 void pool_laps(ThreadPool *p, const Laps *laps) {
-  Job j = {.laps = *laps, .first = p->next};
-  if (p->n == 1) {
+  uint64_t begin = p->n > 1 ? nanoseconds() : 0;
+  unsigned part = laps->whole || p->n == 1 ? p->n : take_part(p, begin);
+  if (part == 1) {
     for (unsigned i = 0; i < laps->count; i++) laps->range(laps->arg, i, 0, 1);
     return;
   }
+  Job j = {.laps = *laps, .part = part, .first = p->next, .done = p->ranges};
+  for (unsigned i = 0; i < part; i++) /* who paused is behind; nobody else touches these now */
+    atomic_store(&p->worker[i].claimed, j.first);
   p->next += laps->count;
+  p->ranges += (uint64_t)laps->count * part;
   post(p, &j);
   run_laps(p, &p->worker[0], &j);
   wait_for_laps(p, &p->worker[0], &j, p->next);
+  if (!laps->whole) judge_pauses(p, begin, nanoseconds());
 }
 
 /* ---- opening and closing --------------------------------------------------------------------- */
@@ -245,14 +322,13 @@ int pool_open(unsigned n, ThreadPool **out, Err *e) {
   ThreadPool *p = aligned_alloc(64, (bytes + 63) & ~(size_t)63);
   if (!p) return err_no_memory(e, "threads");
   memset(p, 0, bytes); /* all atomics at zero, which is their plain representation */
-  bool crowded = n > threads_cores();
-  p->n = n;
-  p->spin_top = crowded ? SPIN_CROWDED : SPIN_TOP;
-  p->spin_bottom = crowded ? SPIN_CROWDED : SPIN_BOTTOM;
+  unsigned cpus = threads_cpus(), most = n < cpus ? n : cpus;
+  p->n = p->awake = n;
+  p->pauses = (Pauses){.active = most, .most = most, .length = PAUSE_LEAST};
   for (unsigned i = 0; i < n; i++) {
     p->worker[i].pool = p;
     p->worker[i].index = i;
-    p->worker[i].spin = p->spin_top;
+    p->worker[i].spin = SPIN_TOP;
   }
   for (p->started = 1; p->started < n; p->started++) {
     if (start_worker(&p->worker[p->started])) {
@@ -267,7 +343,7 @@ int pool_open(unsigned n, ThreadPool **out, Err *e) {
 
 void pool_close(ThreadPool *p) {
   if (!p) return;
-  Job none = {0};
+  Job none = {.part = p->n};
   atomic_store(&p->quit, true);
   post(p, &none);
   for (unsigned i = 1; i < p->started; i++) pthread_join(p->worker[i].thread, NULL);

@@ -17,6 +17,8 @@ enum { THREADS_MAX = 512 };
 unsigned threads_default(void);
 /* Cores of the affinity mask alone; hyper-threads of one core count once. */
 unsigned threads_cores(void);
+/* Processors of the affinity mask, hyper-threads counted. */
+unsigned threads_cpus(void);
 /* Tests: the lowest CPU that shares a core with `cpu`, as listed below `root`; itself when nothing
  * is. */
 unsigned threads_first_sibling(const char *root, int cpu);
@@ -38,7 +40,8 @@ void pool_run(ThreadPool *p, PoolFn *fn, void *arg);
  *
  * Worker w takes range w of every lap. Who must wait for a lap to be complete first takes over
  * ranges that nobody has begun, so a worker that the system does not let run holds up nobody: the
- * run ends without it and it finds nothing left to do. Which worker runs a range never matters. */
+ * run ends without it and it finds nothing left to do. Which worker runs a range never matters, nor
+ * into how many ranges a lap is cut: workers pause while others have their cores. */
 typedef void LapFn(const void *arg, unsigned lap, unsigned range, unsigned nranges);
 typedef bool LapWaitFn(const void *arg, unsigned lap);
 typedef struct Laps {
@@ -47,6 +50,7 @@ typedef struct Laps {
   const void
       *arg; /* what `waits` reads must not change while the pool is open: workers may be late */
   unsigned count;
+  bool whole; /* all workers take part, also those that pause since somebody else has their core */
 } Laps;
 void pool_laps(ThreadPool *p, const Laps *laps);
 

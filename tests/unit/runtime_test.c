@@ -3,6 +3,7 @@
 #include "runtime/core/safetensors.h"
 #include "runtime/core/session.h"
 
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -10,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -23,6 +25,7 @@ int32_t toy_hash(int32_t id, int32_t pos, int32_t v);
 enum { LAPS = 300, RANGES = 8 };
 typedef struct Relay {
   int plain[LAPS][RANGES]; /* times that a range was run */
+  atomic_uint ranges;      /* of each lap */
   atomic_int wrong;
 } Relay;
 
@@ -34,6 +37,7 @@ static bool relay_waits(const void *arg, unsigned lap) {
 
 static void relay_range(const void *arg, unsigned lap, unsigned range, unsigned n) {
   Relay *r = (Relay *)(uintptr_t)arg;
+  atomic_store(&r->ranges, n);
   if (lap && relay_waits(arg, lap))
     for (unsigned i = 0; i < n; i++)
       if (r->plain[lap - 1][i] != 1) atomic_fetch_add(&r->wrong, 1);
@@ -43,22 +47,70 @@ static void relay_range(const void *arg, unsigned lap, unsigned range, unsigned 
 
 static void laps_run_once_and_in_order(void **unused) {
   (void)unused;
-  static const unsigned sizes[] = {1, 2, 3, 7}; /* more than this machine may have */
+  static const unsigned sizes[] = {1, 2, 3, 7}; /* more than this machine may have: some pause */
   for (size_t i = 0; i < COUNT(sizes); i++) {
     ThreadPool *pool;
     Err e = {0};
     assert_int_equal(pool_open(sizes[i], &pool, &e), 0);
     static Relay r; /* late workers may look at it until the pool is closed */
     for (int k = 0; k < 20; k++) {
-      Laps laps = {relay_range, relay_waits, &r, LAPS};
+      Laps laps = {relay_range, relay_waits, &r, LAPS, k % 2};
       memset(&r, 0, sizeof r);
       pool_laps(pool, &laps);
       assert_int_equal(r.wrong, 0);
+      assert_true(r.ranges == sizes[i] || (!laps.whole && r.ranges < sizes[i]));
       for (unsigned lap = 0; lap < LAPS; lap++)
-        for (unsigned w = 0; w < sizes[i]; w++) assert_int_equal(r.plain[lap][w], 1);
+        for (unsigned w = 0; w < sizes[i]; w++)
+          assert_int_equal(r.plain[lap][w], w < r.ranges ? 1 : 0);
     }
     pool_close(pool);
   }
+}
+
+typedef struct Slow {
+  pthread_t caller;
+  atomic_bool slow;
+  atomic_uint ranges;
+} Slow;
+
+/* Every thread but the caller's takes milliseconds, as if it had lost its core. */
+static void slow_range(const void *arg, unsigned lap, unsigned range, unsigned n) {
+  Slow *s = (Slow *)(uintptr_t)arg;
+  (void)lap, (void)range;
+  atomic_store(&s->ranges, n);
+  if (atomic_load(&s->slow) && !pthread_equal(pthread_self(), s->caller)) usleep(3000);
+}
+
+static bool always_waits(const void *arg, unsigned lap) {
+  (void)arg, (void)lap;
+  return true;
+}
+
+/* Runs jobs until one has `want` ranges a lap; false after ten seconds without. */
+static bool comes_to(ThreadPool *pool, Slow *s, unsigned want) {
+  Laps laps = {slow_range, always_waits, s, 50, false};
+  for (time_t end = time(NULL) + 10; time(NULL) < end;) {
+    pool_laps(pool, &laps);
+    if (s->ranges == want) return true;
+  }
+  return false;
+}
+
+static void who_lost_its_core_pauses(void **unused) {
+  (void)unused;
+  static Slow s;
+  ThreadPool *pool;
+  Err e = {0};
+  s.caller = pthread_self();
+  assert_int_equal(pool_open(3, &pool, &e), 0);
+  atomic_store(&s.slow, true);
+  assert_true(comes_to(pool, &s, 1)); /* one after the other */
+  Laps whole = {slow_range, always_waits, &s, 3, true};
+  pool_laps(pool, &whole);
+  assert_int_equal(s.ranges, 3);
+  atomic_store(&s.slow, false);
+  assert_true(comes_to(pool, &s, threads_cpus() < 3 ? threads_cpus() : 3)); /* all are back */
+  pool_close(pool);
 }
 
 static void count_worker(void *arg, unsigned worker, unsigned n) {
@@ -417,6 +469,7 @@ static void hostile_files_are_refused(void **unused) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(laps_run_once_and_in_order),
+      cmocka_unit_test(who_lost_its_core_pauses),
       cmocka_unit_test(pool_runs_on_every_worker),
       cmocka_unit_test(pool_refuses_silly_sizes),
       cmocka_unit_test(cores_and_quota_are_counted),
