@@ -162,8 +162,8 @@ void contract_tile(Contract *c, const Tile *t) {
   BUG_IF(t->groups > TILE_GROUPS || t->tokens > TILE_TOKENS, "tile too large");
   if (c->integer)
     contract_int_tile(c, t, acc);
-  else if (c->by_class)
-    contract_class_tile(c, t, acc);
+  else if (c->resident)
+    contract_resident_tile(c, t, acc);
   else
     contract_float_tile(c, t, acc);
   for (uint32_t set = 0; set * c->parts < t->groups; set++)
@@ -207,6 +207,7 @@ static void one_token(Contract *c) {
   int64_t want = DECODE_GROUPS / c->parts, flight = c->in_flight / c->parts;
   int64_t grain = grain_of(c->part_groups, want > 1 ? want : 1);
   if (flight < 1) flight = 1;
+  if (!c->integer && c->quant->packed_block == 1 && flight < 4) flight = 4; /* one chain each */
   if (flight > grain) flight = grain;
   int64_t extent = (c->part_groups + grain - 1) / grain;
   d->extent = dim_const(d->l->m->dims, extent);
@@ -223,7 +224,7 @@ static void one_token(Contract *c) {
 
 /* Column groups that a tile of many tokens holds of every part. */
 static int64_t sets_of(const Contract *c) {
-  return c->by_class && c->parts == 1 ? 2 : 1;
+  return c->resident && c->parts == 1 ? 2 : 1;
 }
 
 /* A tile's tokens meet column groups lo .. hi of the iteration, `sets` at a time. */
@@ -306,16 +307,16 @@ static void many_tokens(Contract *c, DimId rows) {
     k_par_end(b);
     return;
   }
-  c->by_class = c->quant->packed_block == 1;
-  if (c->by_class) set_pace(c, first, grain, k_op2(b, KOP_sub, n, done));
-  for (uint32_t t = c->token_tile; t > 1; t = c->by_class ? t / 2 : 1) {
+  c->resident = c->quant->packed_block == 1;
+  if (c->resident) set_pace(c, first, grain, k_op2(b, KOP_sub, n, done));
+  for (uint32_t t = c->token_tile; t > 1; t = c->resident ? t / 2 : 1) {
     KVal tile = k_i64(b, t), left = k_op2(b, KOP_sub, n, done);
     KVal whole = k_op2(b, KOP_mul, k_op2(b, KOP_div, left, tile), tile);
     KVal end = k_op2(b, KOP_add, done, whole);
     token_loop(c, first, grain, done, end, t);
     done = end;
   }
-  c->by_class = false;
+  c->resident = false;
   token_loop(c, first, grain, done, n, 1);
   k_par_end(b);
 }

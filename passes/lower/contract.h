@@ -11,14 +11,14 @@ typedef struct Contract {
   const Op *op;
   const QuantDef *quant;
   bool integer;        /* integer products; else f32 */
-  bool by_class;       /* f32, many tokens: see contract_f32.c */
+  bool resident;       /* f32, many tokens: see contract_f32.c */
   int64_t rows, k;     /* of the weight */
   int64_t group_bytes; /* packed bytes of 16 rows */
   KVal w, x, x_shift;  /* buffers; element at which x begins, when only known at run time */
   ActLayout act;       /* integer: how x is laid out */
   int64_t x_stride;    /* float: elements between rows of x */
   KScalar x_type;
-  struct Pace {       /* by_class: the next par iteration's weights come meanwhile */
+  struct Pace {       /* resident: the next par iteration's weights come meanwhile */
     KVal next;        /* its first group of every part */
     KVal step, shift; /* steps of k that this iteration has done; line = step >> shift */
   } pace;
@@ -38,7 +38,7 @@ typedef struct Tile {
 
 void contract_int_tile(Contract *c, const Tile *t, KVal *acc);
 void contract_float_tile(Contract *c, const Tile *t, KVal *acc);
-void contract_class_tile(Contract *c, const Tile *t, KVal *acc);
+void contract_resident_tile(Contract *c, const Tile *t, KVal *acc);
 /* Bias, epilogue and stores of one column group (the same of every part) and one of the tile's
  * tokens. */
 void contract_finish(Contract *c, const Tile *t, uint32_t set, uint32_t token, const KVal *acc);

@@ -3,8 +3,9 @@
  *   par p in rows * chunks:  for 16 columns:  for k: a[k & 3] = fma(splat x[row, k], y[k, cols],
  * a[k & 3])
  *
- * The order of additions is that of every f32 contraction (contract_float.c). A linear's weight is
- * read as its transposed view, lanes a row apart. Plain on purpose: models multiply by constants.
+ * The order of additions is that of integer weights under act f32 (contract_float.c). A linear's
+ * weight is read as its transposed view, lanes a row apart. Plain on purpose: models multiply by
+ * constants.
  */
 #include "passes/lower/lower.h"
 

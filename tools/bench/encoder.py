@@ -1,10 +1,15 @@
 #!/usr/bin/env python3
-"""Speed of a compiled fp32 encoder beside ONNX Runtime: python3 tools/bench/encoder.py FOLDER [--shapes 1x16 8x128 ..]
+"""Speed of a compiled encoder beside ONNX Runtime: python3 tools/bench/encoder.py FOLDER [--shapes 1x16 8x128 ..] [--int8]
 
 Compiles FOLDER (a Transformers bert model, safetensors) with --quant none --act f32, exports it to ONNX and runs both in
 turn, A B A B, on batches of equal lengths. ONNX Runtime runs at its best setting: the graph as exported and the one that
 its transformers optimizer makes (fused attention), all graph optimizations on, the better median counts. The machine's
-FMA peak is measured by a loop of independent fused multiply-adds on as many threads, by processor time.
+FMA peak is measured by a loop of independent fused multiply-adds on as many threads, by processor time. With --int8 ours is
+--quant q8_0 --act i8, and ONNX Runtime's dynamic int8 of both graphs competes too.
+
+--ragged N: N generated sentences of mixed lengths; ours is the whole of `embed --jsonl`, texts in and vectors out as JSON,
+ONNX Runtime's the running alone, of batches sorted by length and padded, at the best of four batch sizes. --cosine N: how
+near the vectors of N sentences are to ONNX Runtime's in fp32 (mean pooling); below 0.999 anywhere is a MISS.
 
 Medians come from quiet runs, as in the other benches; --best compares the fastest run of each instead, --cpu-time (one thread)
 the processor's time, for a machine that is never idle. Needs torch, transformers, onnx, onnxruntime and, for the peak, gcc."""
@@ -18,6 +23,7 @@ import tempfile
 
 import common
 from common import Row, Sample
+from sentences import sentences
 
 WORKER = r"""
 import json, sys, time
@@ -27,18 +33,24 @@ options.intra_op_num_threads, options.inter_op_num_threads = int(sys.argv[2]), 1
 options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
 session = ort.InferenceSession(sys.argv[1], options, providers=["CPUExecutionProvider"])
 names = [i.name for i in session.get_inputs()]
+def fed(rows):
+    data = {n: np.zeros((len(rows), max(map(len, rows))), np.int64) for n in ("input_ids", "attention_mask", "token_type_ids")}
+    for i, row in enumerate(rows):
+        data["input_ids"][i, :len(row)] = row
+        data["attention_mask"][i, :len(row)] = 1
+    return {n: data[n] for n in names}
 for line in sys.stdin:
-    rows, length, repeat = map(int, line.split())
-    ids = (np.arange(length) * 7919 + 13) % 30000
-    data = {"input_ids": np.tile(ids, (rows, 1)), "attention_mask": np.ones((rows, length)),
-            "token_type_ids": np.zeros((rows, length))}
-    feed = {n: data[n].astype(np.int64) for n in names}
-    times = []
-    for _ in range(repeat + 1):
+    asked = json.loads(line)
+    feeds, times, vectors = [fed(b) for b in asked["batches"]], [], []
+    for _ in range(asked["repeat"] + 1):
         start, cpu = time.perf_counter(), time.process_time()
-        session.run(None, feed)
+        states = [session.run(None, f)[0] for f in feeds]
         times.append([time.perf_counter() - start, time.process_time() - cpu])
-    print(json.dumps(times[1:]), flush=True)
+    for s, f in zip(states, feeds) if asked["vectors"] else []:
+        mask = f["attention_mask"][..., None]
+        v = (s * mask).sum(1) / mask.sum(1)
+        vectors += (v / np.linalg.norm(v, axis=1, keepdims=True)).tolist()
+    print(json.dumps({"times": times[1:], "vectors": vectors}), flush=True)
 """
 PEAK = r"""
 #include <pthread.h>
@@ -93,6 +105,17 @@ def fma_peak(work, threads):
         return None
 
 
+def quantized(found, work):
+    """The same graphs in ONNX Runtime's dynamic int8, beside them."""
+    import onnx
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+    for name, path in list(found.items()):
+        to = pathlib.Path(work, path.stem + "-int8.onnx")
+        quantize_dynamic(path, to, weight_type=QuantType.QInt8, extra_options={"DefaultTensorType": onnx.TensorProto.FLOAT})
+        found[name + ", int8"] = to
+    return found
+
+
 def export(folder, work):
     """Paths of the ONNX files by the name of the variant."""
     import torch
@@ -121,10 +144,13 @@ class Peer:
         self.process = subprocess.Popen([sys.executable, "-c", WORKER, str(path), str(threads)], stdin=subprocess.PIPE,
                                         stdout=subprocess.PIPE, text=True)
 
-    def times(self, rows, length, repeat):
-        self.process.stdin.write(f"{rows} {length} {repeat}\n")
+    def run(self, batches, repeat, vectors=False):
+        self.process.stdin.write(json.dumps({"batches": batches, "repeat": repeat, "vectors": vectors}) + "\n")
         self.process.stdin.flush()
         return json.loads(self.process.stdout.readline())
+
+    def times(self, rows, length, repeat):
+        return self.run([[[(i * 7919 + 13) % 30000 for i in range(length)]] * rows], repeat)["times"]
 
 
 def measured(a, measure):
@@ -161,12 +187,65 @@ def shape_row(a, app, peers, shape, peak):
                f"ONNX Runtime, {name}", a.bar, True, quiet=quiet and result[name][1])
 
 
+def token_ids(folder, texts):
+    from transformers import AutoTokenizer
+    path = pathlib.Path(folder, "sentence_bert_config.json")
+    most = json.loads(path.read_text(encoding="utf-8"))["max_seq_length"] if path.exists() else 512
+    return AutoTokenizer.from_pretrained(folder)(texts, truncation=True, max_length=most)["input_ids"]
+
+
+def embedded(app, threads, texts):
+    """(the vectors, seconds of the whole process)"""
+    lines = "".join(json.dumps(t) + "\n" for t in texts)
+    start = common.time.perf_counter()
+    out = subprocess.run([app, "embed", "--jsonl", "-t", str(threads)], input=lines, capture_output=True, text=True, check=True)
+    seconds = common.time.perf_counter() - start
+    return [json.loads(line) for line in out.stdout.splitlines()], seconds
+
+
+def ragged_row(a, app, peers):
+    texts = sentences(a.ragged)
+    rows = sorted(token_ids(a.model, texts), key=len)
+    lengths = [len(r) for r in rows]
+    print(f"  {len(rows)} sentences of {lengths[0]} to {lengths[-1]} tokens, {sum(lengths) / len(rows):.1f} on average")
+
+    def ours():
+        seconds = embedded(app, a.threads, texts)[1]
+        return 1e3 * seconds, 1e3 * seconds, None
+
+    def theirs(peer, size):
+        seconds = peer.run([rows[i:i + size] for i in range(0, len(rows), size)], 1)["times"][0][0]
+        return 1e3 * seconds, 1e3 * seconds, None
+
+    contenders = {"ours": measured(a, ours)}
+    for n, p in peers.items():
+        contenders |= {f"{n}, {size} a batch": measured(a, lambda p=p, size=size: theirs(p, size)) for size in (1, 8, 32, 128)}
+    samples = common.interleave(contenders, min(a.rounds, 3), a.quiet, a.patience)
+    result = {n: (min(x.value for x in s), True) if a.best else common.quiet_median(s, a.quiet) for n, s in samples.items()}
+    name = min((n for n in result if n != "ours"), key=lambda n: result[n][0])
+    mine, quiet = result["ours"]
+    return Row(f"{len(rows)} sentences, {a.threads} threads", 1e3 * len(rows) / mine, "sentences/s", 1e3 * len(rows) / result[name][0],
+               f"ONNX Runtime, {name}", a.bar, True, quiet=quiet and result[name][1])
+
+
+def cosine_row(a, app, peer):
+    texts = sentences(a.cosine)
+    mine = embedded(app, a.threads, texts)[0]
+    want = peer.run([[ids] for ids in token_ids(a.model, texts)], 0, True)["vectors"]
+    cosines = sorted(sum(x * y for x, y in zip(v, w)) for v, w in zip(mine, want))
+    print(f"  cosine to fp32 over {len(cosines)} sentences: least {cosines[0]:.6f}, median {cosines[len(cosines) // 2]:.6f}")
+    return Row(f"least cosine to fp32, {len(cosines)} sentences", cosines[0], "", 1.0, "ONNX Runtime, fp32", 0.999, True)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("model")
     parser.add_argument("--ingot")
-    parser.add_argument("--options", default="--quant none --act f32")
+    parser.add_argument("--options", help="of the compiler, instead of those for fp32 or int8")
+    parser.add_argument("--int8", action="store_true")
     parser.add_argument("--shapes", nargs="*", default=["1x16", "1x128", "8x128", "32x128"])
+    parser.add_argument("--ragged", type=int, default=0, metavar="N")
+    parser.add_argument("--cosine", type=int, default=0, metavar="N")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--repeat", type=int, default=7, help="batches of one round")
@@ -174,15 +253,22 @@ def main():
     parser.add_argument("--patience", type=float, default=60)
     parser.add_argument("--best", action="store_true", help="compare the fastest runs, not medians")
     parser.add_argument("--cpu-time", action="store_true", help="processor time; with --threads 1")
-    parser.add_argument("--bar", type=float, default=1.2)
+    parser.add_argument("--bar", type=float, help="default: 1.2, and 3 of int8")
     parser.add_argument("--json")
     a = parser.parse_args()
+    a.options = a.options or ("--quant q8_0 --act i8" if a.int8 else "--quant none --act f32")
+    a.bar = a.bar or (3 if a.int8 else 1.2)
     with tempfile.TemporaryDirectory() as work:
         app = pathlib.Path(work, "app")
         common.compile_model(common.find_ingot(a.ingot), a.model, app, a.options.split())
-        peers = {n: Peer(p, a.threads) for n, p in export(a.model, work).items()}
+        graphs = export(a.model, work)
+        peers = {n: Peer(p, a.threads) for n, p in (quantized(graphs, work) if a.int8 else graphs).items()}
         peak = fma_peak(work, a.threads)
         rows = [shape_row(a, app, peers, s, peak) for s in a.shapes]
+        if a.ragged:
+            rows.append(ragged_row(a, app, peers))
+        if a.cosine:
+            rows.append(cosine_row(a, app, peers["as exported"]))
         for p in peers.values():
             p.process.stdin.close()
     common.print_rows(rows)
