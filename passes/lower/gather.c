@@ -2,8 +2,8 @@
  *
  * A constant table is the packed weight (often shared with the output head): element k of row id is
  * lane id % 16 of group id / 16, taken out one by one, which costs microseconds a token and saves a
- * second copy of the largest tensor. Ids are clamped into the table, so that a bad id can't read
- * outside it.
+ * second copy of the largest tensor. A table in f32 that no linear shares is kept by rows instead.
+ * Ids are clamped into the table, so that a bad id can't read outside it.
  */
 #include "passes/lower/lower.h"
 
@@ -63,16 +63,40 @@ static void plain_row(Draft *d, const Place *table, int64_t stride, KVal id, KAd
   draft_span(d, k_i64(&d->b, 0), draft_dim(d, table->dim[1]), 0, NULL, copy_body, &c);
 }
 
+static bool streamed(const Module *m, uint32_t constant) {
+  for (uint32_t i = 0; i < m->ngraphs; i++) {
+    const Graph *g = m->graphs[i];
+    for (OpId o = 1; o < g->nops; o++) {
+      const Op *op = graph_get(g, o);
+      if (op->dead || op->code != OP_linear) continue;
+      const Value *w = graph_value(g, op->in[1]);
+      if (w->kind == V_CONST && w->index == constant) return true;
+    }
+  }
+  return false;
+}
+
+/* A float table that is kept by rows; of its bytes a launch reads those of the ids. */
+static bool by_rows(const Lower *l, const Value *table) {
+  const Type *t = &table->type;
+  bool f32 = t->dtype == DT_f32 && (t->storage == Q_plain || t->storage == Q_f32);
+  return f32 && !streamed(l->m, table->index);
+}
+
 Status lower_gather(Lower *l, const Op *op) {
   const Value *tv = graph_value(l->g, op->in[0]);
   int64_t k = dim_literal(l, tv->type.dim[1]), id_stride = 1, stride = k;
-  bool packed = tv->kind == V_CONST && dtype_is_float(tv->type.dtype);
+  bool constant = tv->kind == V_CONST && dtype_is_float(tv->type.dtype);
+  bool rows = constant && by_rows(l, tv), packed = constant && !rows;
   if (k < 0) return lower_error(l, op, "needs a table of a width known when compiling");
   const QuantDef *q = NULL;
   Place table, ids = place_of(l, op->in[1]);
   if (packed) {
     table = weight_rows16(l, tv->index, &q);
     if (!q) return lower_error(l, op, "reads a table in a format that can't be computed yet");
+  } else if (rows) {
+    table = weight_plain(l, tv->index);
+    table.storage = Q_f32;
   } else
     table = place_as_rows(l, op->in[0], &stride);
   if (!place_is_contiguous(l, &ids)) {
@@ -85,8 +109,8 @@ Status lower_gather(Lower *l, const Op *op) {
   draft_begin(&d, l, KC_map, q ? arena_printf(l->arena, "gather_%s", q->name) : "gather");
   d.extent = type_elements(l->m->dims, &graph_value(l->g, op->in[1])->type);
   d.flops = dim_mul(l, d.extent, dim_const(l->m->dims, k));
-  if (q) {
-    int64_t row = (int64_t)quant_packed_size(q, 16, k) / 16;
+  if (constant) {
+    int64_t row = q ? (int64_t)quant_packed_size(q, 16, k) / 16 : 4 * k;
     draft_traffic(&d, dim_mul(l, d.extent, dim_const(l->m->dims, row)));
   }
   KVal w = q ? draft_buffer(&d, &table, K_i8, false) : 0;
