@@ -2,7 +2,7 @@
  *
  * These are the definitions that every backend is held to. Floats are IEEE f32 with one rounding an
  * operation (the build has -ffp-contract=off); integers wrap through unsigned arithmetic. exp, log,
- * tanh, erf, sin and cos, which no backend sees, are the C library's in double, rounded once.
+ * tanh, erf, cdf, sin and cos, which no backend sees, are the C library's in double, rounded once.
  * Convention: `narrow` brings i8 and i16 results back to their width after 32-bit arithmetic.
  */
 #include "ir/kernel_eval.h"
@@ -76,11 +76,12 @@ FLOATS(sqrt, sqrtf(x))
 CLONED FLOATS(fma, fmaf(x, y, z)) CLONED FLOATS(floor, floorf(x)) CLONED FLOATS(rint, rintf(x))
     FLOATS(exp, (float)exp((double)x)) FLOATS(log, (float)log((double)x))
         FLOATS(tanh, (float)tanh((double)x)) FLOATS(erf, (float)erf((double)x))
-            FLOATS(sin, (float)sin((double)x)) FLOATS(cos, (float)cos((double)x)) WRAPS(add, x + y)
-                WRAPS(sub, x - y) WRAPS(mul, (x * y)) WRAPS(neg, 0 - x) INTS(min, x < y ? x : y)
-                    INTS(max, x > y ? x : y) INTS(and, (x & y)) INTS(or, x | y) INTS(xor, x ^ y)
-                        COMPARES(eq, ==) COMPARES(ne, !=) COMPARES(lt, <) COMPARES(le, <=)
-                            COMPARES(gt, >) COMPARES(ge, >=)
+            FLOATS(cdf, (float)(erfc((double)x * -M_SQRT1_2) / 2))
+                FLOATS(sin, (float)sin((double)x)) FLOATS(cos, (float)cos((double)x))
+                    WRAPS(add, x + y) WRAPS(sub, x - y) WRAPS(mul, (x * y)) WRAPS(neg, 0 - x)
+                        INTS(min, x < y ? x : y) INTS(max, x > y ? x : y) INTS(and, (x & y))
+                            INTS(or, x | y) INTS(xor, x ^ y) COMPARES(eq, ==) COMPARES(ne, !=)
+                                COMPARES(lt, <) COMPARES(le, <=) COMPARES(gt, >) COMPARES(ge, >=)
 
     /* |INT_MIN| wraps to itself. */
     WRAPS(abs, x >> (sizeof x * 8 - 1) ? 0 - x : x)
@@ -354,6 +355,7 @@ static const struct {
     [KOP_log] = FLOAT(log),
     [KOP_tanh] = FLOAT(tanh),
     [KOP_erf] = FLOAT(erf),
+    [KOP_cdf] = FLOAT(cdf),
     [KOP_sin] = FLOAT(sin),
     [KOP_cos] = FLOAT(cos),
 };

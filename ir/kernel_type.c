@@ -117,6 +117,7 @@ static const char *same_type_rule(KOpCode op, KType t) {
   case KOP_log:
   case KOP_tanh:
   case KOP_erf:
+  case KOP_cdf:
   case KOP_sin:
   case KOP_cos: return f32 ? NULL : "takes f32";
   case KOP_and:

@@ -78,9 +78,7 @@ FORMULA(gelu, 0.5 * x * (1 + erf(x * SQRT_HALF)))
 VERIFY_NONE(gelu)
 EXPR(gelu) {
   (void)op;
-  KVal x = args[0], half = mul(b, x, like(b, x, 0.5));
-  KVal e = k_op1(b, KOP_erf, mul(b, x, like(b, x, SQRT_HALF)));
-  return k_fma(b, half, e, half);
+  return mul(b, args[0], k_op1(b, KOP_cdf, args[0]));
 }
 
 FORMULA(gelu_tanh, 0.5 * x * (1 + tanh(GELU_SCALE * (x + GELU_CUBIC * x * x * x))))

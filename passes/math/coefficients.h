@@ -41,6 +41,20 @@ static const float erf_far[] = {
     0.0327453427f,    -0.00456594862f, 0.000301084947f,
 };
 
+/* log2((1 - erf(x / sqrt 2)) / 2), 0 <= x <= 5.6; of the function itself, absolute; error 2^-26.9
+ */
+static const float cdf_tail[] = {
+    -1.0f,
+    -1.15110517f,
+    -0.459208518f,
+    -0.0524952523f,
+    0.00706214085f,
+    -0.000135996583f,
+    -0.000186554462f,
+    3.94536219e-05f,
+    -2.84104681e-06f,
+};
+
 /* (sin(r) - r) / r^3 in r^2, |r| <= pi/4; error 2^-32.5 */
 static const float sin_tail[] = {
     -0.166666672f,

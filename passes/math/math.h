@@ -14,6 +14,7 @@ KVal math_exp(KBuilder *b, KVal x);  /* 1 ulp; 0 below -104, inf above 88.73, su
 KVal math_log(KBuilder *b, KVal x);  /* 1 ulp; log 0 = -inf, log of a negative = NaN */
 KVal math_tanh(KBuilder *b, KVal x); /* 2 ulp */
 KVal math_erf(KBuilder *b, KVal x);  /* 2 ulp */
+KVal math_cdf(KBuilder *b, KVal x);  /* absolute error 1e-7; 0 and 1 far out */
 KVal math_sin(KBuilder *b, KVal x);  /* absolute error 1e-7 for |x| <= 2^20; NaN from 2^23 on */
 KVal math_cos(KBuilder *b, KVal x);
 

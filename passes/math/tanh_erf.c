@@ -1,7 +1,9 @@
-/* tanh and erf: odd functions, one form near 0 and one further out, chosen by select.
+/* tanh and erf: odd functions, one form near 0 and one further out, chosen by select; and cdf, the
+ * normal distribution's function, which needs no relative precision and so gets by with one form.
  *
  * tanh: x + x^3 T(x^2) below 0.625, else 1 - 2 / (exp(2|x|) + 1). erf: x + x E(x^2) below 0.8, else
- * 1 - 2^G(|x|) where G is the binary logarithm of 1 - erf; beyond 4 it is 1 in f32.
+ * 1 - 2^G(|x|) where G is the binary logarithm of 1 - erf; beyond 4 it is 1 in f32. cdf: 2^H(|x|)
+ * below 0, else 1 less that; H goes on falling where its polynomial isn't fitted any more.
  */
 #include "passes/math/coefficients.h"
 #include "passes/math/math.h"
@@ -36,4 +38,11 @@ KVal math_erf(KBuilder *b, KVal x) {
   KVal g = math_poly(b, bounded, erf_far, COUNT(erf_far));
   KVal far = k_op2(b, KOP_sub, one, math_exp2_decay(b, g));
   return choose(b, x, a, 0.8, near, far);
+}
+
+KVal math_cdf(KBuilder *b, KVal x) {
+  KVal far = math_poly(b, k_op1(b, KOP_abs, x), cdf_tail, COUNT(cdf_tail));
+  KVal below = math_exp2_decay(b, far), above = k_op2(b, KOP_sub, math_f32(b, x, 1), below);
+  KVal negative = k_op2(b, KOP_lt, x, math_f32(b, x, 0));
+  return math_keep_nan(b, x, k_select(b, negative, below, above));
 }

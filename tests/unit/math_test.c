@@ -175,6 +175,27 @@ static void test_erf(void **state) {
   check(KOP_erf, erf, 5, 1e6, 1, false);
 }
 
+static float one(KOpCode op, float in) {
+  static float x[POINTS], y[POINTS];
+  for (int i = 0; i < POINTS; i++) x[i] = in;
+  apply(op, x, y);
+  return y[0];
+}
+
+static double cdf(double x) {
+  return erfc(x * -M_SQRT1_2) / 2;
+}
+
+static void test_cdf(void **state) {
+  (void)state;
+  check(KOP_cdf, cdf, -8, 8, 1e-7, true);
+  check(KOP_cdf, cdf, -1e-3, 1e-3, 1e-7, true);
+  check(KOP_cdf, cdf, -1e30, -5, 1e-7, true);
+  check(KOP_cdf, cdf, 5, 1e30, 1, false);
+  assert_true(one(KOP_cdf, -20.0f) == 0.0f && one(KOP_cdf, -3e38f) == 0.0f);
+  assert_true(one(KOP_cdf, -INFINITY) == 0.0f && one(KOP_cdf, INFINITY) == 1.0f);
+}
+
 static void test_sin_cos(void **state) {
   (void)state;
   static const double reach[] = {0.8, 7, 1000, 131072, 1048576};
@@ -187,16 +208,9 @@ static void test_sin_cos(void **state) {
 
 /* ---- edge values ---------------------------------------------------------------------------- */
 
-static float one(KOpCode op, float in) {
-  static float x[POINTS], y[POINTS];
-  for (int i = 0; i < POINTS; i++) x[i] = in;
-  apply(op, x, y);
-  return y[0];
-}
-
 static void test_edges(void **state) {
   (void)state;
-  static const KOpCode ops[] = {KOP_exp, KOP_log, KOP_tanh, KOP_erf, KOP_sin, KOP_cos};
+  static const KOpCode ops[] = {KOP_exp, KOP_log, KOP_tanh, KOP_erf, KOP_cdf, KOP_sin, KOP_cos};
   for (size_t i = 0; i < COUNT(ops); i++) assert_true(isnan(one(ops[i], NAN)));
   assert_true(one(KOP_exp, -INFINITY) == 0.0f);
   assert_true(one(KOP_exp, INFINITY) == INFINITY);
@@ -264,10 +278,11 @@ static void test_places(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_exp),   cmocka_unit_test(test_exp2_decay),
-      cmocka_unit_test(test_log),   cmocka_unit_test(test_tanh),
-      cmocka_unit_test(test_erf),   cmocka_unit_test(test_sin_cos),
-      cmocka_unit_test(test_edges), cmocka_unit_test(test_places),
+      cmocka_unit_test(test_exp),     cmocka_unit_test(test_exp2_decay),
+      cmocka_unit_test(test_log),     cmocka_unit_test(test_tanh),
+      cmocka_unit_test(test_erf),     cmocka_unit_test(test_cdf),
+      cmocka_unit_test(test_sin_cos), cmocka_unit_test(test_edges),
+      cmocka_unit_test(test_places),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -109,6 +109,9 @@ def main():
          lambda t: mp.sqrt(t) / mp.erf(mp.sqrt(t)), 0, mp.mpf("0.64"), 5)
     emit("erf_far", "log2(1 - erf(x)), 0.8 <= x <= 4",
          lambda a: mp.log(mp.erfc(a), 2), lambda a: mp.log(2) * mp.erfc(a) / mp.erf(a), mp.mpf("0.8"), 4, 6)
+    below = lambda a: mp.erfc(a / mp.sqrt(2)) / 2
+    emit("cdf_tail", "log2((1 - erf(x / sqrt 2)) / 2), 0 <= x <= 5.6; of the function itself, absolute",
+         lambda a: mp.log(below(a), 2), lambda a: mp.log(2) * below(a), 0, mp.mpf("5.6"), 8)
 
     quarter = mp.pi / 4 * mp.mpf("1.001")
     emit("sin_tail", "(sin(r) - r) / r^3 in r^2, |r| <= pi/4",
