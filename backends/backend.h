@@ -26,11 +26,19 @@ typedef enum EmitKind {
   EMIT_KERNEL
 } EmitKind;
 
+/* A processor family: what --target names. Its contents are backends/cpu/arch.h's. */
+typedef struct CpuArch CpuArch;
+extern const char *const cpu_arch_names[]; /* NULL-terminated */
+const CpuArch *cpu_arch(const char *name); /* NULL when unknown */
+const CpuArch *cpu_arch_native(void);
+const char *cpu_arch_name(const CpuArch *a);
+
 typedef struct EmitRequest {
   Module *module;            /* for packing */
   KProgram *const *programs; /* one per level; all NULL-free; nlevels 0: a text-only program */
   const struct CpuTarget *const *levels;
   uint32_t nlevels;
+  const CpuArch *arch; /* of a text-only program; NULL: this machine's */
   const ProgramText *text;
   EmitKind kind;
   const char *out; /* path; a temporary beside it is renamed at the end */
@@ -58,7 +66,8 @@ const Backend *backend_find(const char *name);
 /* ISA levels of the cpu backend: rows of backends/cpu/targets.def, ascending. */
 typedef struct CpuTarget {
   const char *name; /* --cpu NAME */
-  uint32_t isa;     /* INGOT_X86_64_.. of runtime/abi.h */
+  uint32_t isa;     /* INGOT_X86_64_.. or INGOT_AARCH64_.. of runtime/abi.h */
+  const CpuArch *arch;
   const char *llvm_cpu, *llvm_features;
   uint32_t vector_bytes; /* of the machine's widest vectors */
   LowerTarget lower;
@@ -67,5 +76,7 @@ const CpuTarget *cpu_target(const char *name); /* NULL when unknown */
 const CpuTarget *cpu_targets(size_t *n);
 const CpuTarget *cpu_target_native(void); /* the widest level that this machine runs;
                                              NULL: none */
+/* Whether this machine runs a level, by itself or below its widest one. */
+bool cpu_target_runs(const CpuTarget *t);
 
 #endif

@@ -123,9 +123,11 @@ int cache_command(const CacheCommand *c, int argc, char **argv) {
   command.rest_is_args = true;
   o.cpu = "native";
   int status = options_parse(&command, argc, argv, &o, &args);
-  if (status < 0 && (o.out || o.stop_after || strcmp(o.emit, "exe") || strcmp(o.backend, "cpu")))
-    status = usage_error(command.name,
-                         "--out, --emit, --backend and --stop-after are for 'ingot compile'");
+  if (status < 0 &&
+      (o.out || o.stop_after || o.target || strcmp(o.emit, "exe") || strcmp(o.backend, "cpu")))
+    status =
+        usage_error(command.name,
+                    "--out, --target, --emit, --backend and --stop-after are for 'ingot compile'");
   if (status < 0) {
     Arena *a = arena_new();
     Diag *d = diag_new();

@@ -9,7 +9,8 @@ static const CacheCommand run = {
                         "unless it is there\n"
                         "already, then runs the program with ARGS. Options before MODEL are the "
                         "compiler's (not\n"
-                        "--out, --emit, --backend, --stop-after; --cpu is native by default); what "
+                        "--out, --target, --emit, --backend, --stop-after; --cpu is native by "
+                        "default); what "
                         "stands behind\n"
                         "MODEL goes to the program."},
 };

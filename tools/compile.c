@@ -32,6 +32,8 @@ const Option compile_options[] = {
      "format of the KV cache (default: f16; f32 with --act f32)", kv_names},
     {"cpu", 0, OPTION_STRING, FIELD(cpu), "LEVELS",
      "native, all, or a comma-separated list of ISA levels (default: all)", NULL},
+    {"target", 0, OPTION_CHOICE, FIELD(target), NULL,
+     "the machine that the program is for (default: this one)", cpu_arch_names},
     {"context", 0, OPTION_INT, FIELD(context), "N",
      "positions of the KV cache (default: what the model was trained for)", NULL},
     {"chunk", 0, OPTION_INT, FIELD(chunk), "N", "tokens of one prefill step (default: 512)", NULL},
@@ -98,6 +100,10 @@ static EmitKind emit_kind(const char *name) {
   return EMIT_KERNEL;
 }
 
+static const CpuArch *target_arch(const CompileOptions *o) {
+  return o->target ? cpu_arch(o->target) : cpu_arch_native();
+}
+
 static Status add_level(Job *j, const CpuTarget *t) {
   for (uint32_t i = 0; i < j->nlevels; i++) {
     if (j->levels[i] == t) return OK;
@@ -111,10 +117,30 @@ static int by_row(const void *a, const void *b) {
   return (x > y) - (x < y);
 }
 
+/* What `name` of --cpu stands for on this target; NULL: nothing. */
+static const CpuTarget *find_level(const CpuArch *arch, const char *name) {
+  const CpuTarget *t = strcmp(name, "native") == 0 ? cpu_target_native() : cpu_target(name);
+  return t && t->arch == arch ? t : NULL;
+}
+
+static Status unknown_level(const CpuArch *arch, const char *name, Diag *d) {
+  size_t n;
+  const CpuTarget *all = cpu_targets(&n);
+  Buf known = {0};
+  for (size_t i = 0; i < n; i++)
+    if (all[i].arch == arch) buf_printf(&known, "%s%s", known.size ? ", " : "", all[i].name);
+  const char *native = arch == cpu_arch_native() ? "native, " : "";
+  Status s = diag_error(d, "--cpu", "'%s' is no level of %s (expected %sall, or of %s)", name,
+                        cpu_arch_name(arch), native, known.data);
+  buf_free(&known);
+  return s;
+}
+
 /* --cpu: the levels in ascending order. */
 static Status choose_levels(Job *j) {
   size_t n;
   const CpuTarget *all = cpu_targets(&n);
+  const CpuArch *arch = target_arch(j->o);
   const char *list = j->o->cpu;
   while (*list) {
     char name[64];
@@ -122,18 +148,12 @@ static Status choose_levels(Job *j) {
     snprintf(name, sizeof name, "%.*s", (int)length, list);
     list += length + (list[length] == ',');
     if (strcmp(name, "all") == 0) {
-      for (size_t i = 0; i < n; i++) TRY(add_level(j, &all[i]));
+      for (size_t i = 0; i < n; i++)
+        if (all[i].arch == arch) TRY(add_level(j, &all[i]));
       continue;
     }
-    const CpuTarget *t = strcmp(name, "native") == 0 ? cpu_target_native() : cpu_target(name);
-    if (!t) {
-      Buf known = {0};
-      for (size_t i = 0; i < n; i++) buf_printf(&known, "%s%s", i ? ", " : "", all[i].name);
-      Status s = diag_error(j->d, "--cpu", "'%s' is not known (expected native, all, or of %s)",
-                            name, known.data);
-      buf_free(&known);
-      return s;
-    }
+    const CpuTarget *t = find_level(arch, name);
+    if (!t) return unknown_level(arch, name, j->d);
     TRY(add_level(j, t));
   }
   if (!j->nlevels) return diag_error(j->d, "--cpu", "names no level");
@@ -313,6 +333,7 @@ static Status emit(Job *j, EmitResult *size) {
                    .programs = j->programs,
                    .levels = j->levels,
                    .nlevels = j->module ? j->nlevels : 0,
+                   .arch = target_arch(o),
                    .text = &j->text,
                    .kind = emit_kind(o->emit),
                    .out = o->out,
@@ -338,6 +359,8 @@ static Status verify_bound(const CompileOptions *o, Diag *d, double *bound) {
   *bound = strtod(text, &end);
   if (*end || !(*bound >= 0))
     return diag_error(d, "--verify", "'%s' is not a bound (expected a number >= 0)", text);
+  if (o->verify && target_arch(o) != cpu_arch_native())
+    return diag_error(d, "--verify", "runs the program here (expected this machine's --target)");
   if (!o->verify || strcmp(o->emit, "exe") == 0) return OK;
   return diag_error(d, "--verify", "runs a program (expected --emit exe, got %s)", o->emit);
 }

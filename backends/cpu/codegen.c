@@ -8,13 +8,13 @@
  */
 #include "backends/cpu/codegen.h"
 
+#include "backends/cpu/arch.h"
 #include "backends/cpu/crew.h"
 #include "backends/cpu/emit.h"
 #include "backends/cpu/output.h"
 
 #include <llvm-c/Analysis.h>
 #include <llvm-c/ErrorHandling.h>
-#include <llvm-c/Target.h>
 #include <llvm-c/TargetMachine.h>
 #include <llvm-c/Transforms/PassBuilder.h>
 #include <pthread.h>
@@ -26,7 +26,6 @@
 
 enum { MAX_PARTS = 8 };
 
-static const char triple[] = "x86_64-unknown-linux-gnu";
 static const char pass_list[] =
     "function(sroa,early-cse,instcombine<no-verify-fixpoint>,simplifycfg,loop-mssa(licm),gvn,"
     "instcombine<no-verify-fixpoint>,dce)";
@@ -42,10 +41,8 @@ static void on_fatal(const char *reason) {
 
 static void initialise(void) {
   LLVMInstallFatalErrorHandler(on_fatal);
-  LLVMInitializeX86TargetInfo();
-  LLVMInitializeX86Target();
-  LLVMInitializeX86TargetMC();
-  LLVMInitializeX86AsmPrinter();
+  cpu_x86_64.initialise();
+  cpu_aarch64.initialise();
 }
 
 /* Errors inside LLVM would otherwise be printed and end the process. */
@@ -57,11 +54,12 @@ static void on_diagnostic(LLVMDiagnosticInfoRef info, void *user) {
   LLVMDisposeMessage(text);
 }
 
-static LLVMTargetMachineRef target_machine(void) {
+static LLVMTargetMachineRef target_machine(const CpuArch *arch) {
   LLVMTargetRef target;
   char *error = NULL;
-  BUG_IF(LLVMGetTargetFromTriple(triple, &target, &error), "LLVM without x86-64: %s", error);
-  return LLVMCreateTargetMachine(target, triple, "x86-64", "", LLVMCodeGenLevelDefault,
+  BUG_IF(LLVMGetTargetFromTriple(arch->triple, &target, &error), "LLVM without %s: %s", arch->name,
+         error);
+  return LLVMCreateTargetMachine(target, arch->triple, arch->llvm_cpu, "", LLVMCodeGenLevelDefault,
                                  LLVMRelocPIC, LLVMCodeModelSmall);
 }
 
@@ -249,10 +247,11 @@ static void compile_part(CodeRun *run, uint32_t index) {
   LLVMContextRef context = LLVMContextCreate();
   LLVMContextSetDiagnosticHandler(context, on_diagnostic, &part->error);
   LLVMContextSetDiscardValueNames(context, run->form == CODE_OBJECT);
-  LLVMTargetMachineRef machine = target_machine();
+  const CpuArch *arch = cpu_arch_of(run->request);
+  LLVMTargetMachineRef machine = target_machine(arch);
   LLVMModuleRef module = LLVMModuleCreateWithNameInContext("kernels", context);
   LLVMTargetDataRef layout = LLVMCreateTargetDataLayout(machine);
-  LLVMSetTarget(module, triple);
+  LLVMSetTarget(module, arch->triple);
   LLVMSetModuleDataLayout(module, layout);
   double t0 = seconds();
   translate(run, part, module);

@@ -6,6 +6,7 @@
  */
 #include "backends/backend.h"
 
+#include "backends/cpu/arch.h"
 #include "backends/cpu/codegen.h"
 #include "backends/cpu/library.h"
 #include "backends/cpu/link.h"
@@ -19,7 +20,18 @@
 
 static LinkInput runtime_object(const EmitRequest *r) {
   if (r->runtime) return (LinkInput){"runtime", r->runtime, r->runtime_size};
-  return (LinkInput){"runtime", ingot_runtime_image, ingot_runtime_image_size};
+  const CpuArch *arch = cpu_arch_of(r);
+  return (LinkInput){"runtime", arch->runtime, *arch->runtime_size};
+}
+
+/* The runtime of another machine is an optional part of a build. */
+static Status need_runtime(const EmitRequest *r, Diag *d) {
+  const CpuArch *arch = cpu_arch_of(r);
+  if (r->runtime || *arch->runtime_size) return OK;
+  return diag_error(d, "--target",
+                    "this ingot was built without the runtime of %s (expected at least --emit obj, "
+                    "asm or llvm-ir without it); 'tools/setup.sh cross build' builds one with it",
+                    arch->name);
 }
 
 /* All objects of the model: the kernels' parts, then the tables. */
@@ -56,6 +68,7 @@ static void free_objects(Objects *o) {
 static Status emit_exe(const EmitRequest *r, Diag *d, EmitResult *out) {
   Objects o;
   Output file;
+  TRY(need_runtime(r, d));
   TRY(output_open(&file, r->out, d)); /* before the work, so that a bad path fails at once */
   Status s = make_objects(r, false, d, &o);
   if (s == OK) {
@@ -113,10 +126,12 @@ static Status merge_objects(Objects *o, const Output *file, Arena *a, Diag *d, B
 static Status emit_library(const EmitRequest *r, Diag *d, EmitResult *out) {
   Objects o;
   Output file;
+  const CpuArch *arch = cpu_arch_of(r);
+  TRY(need_runtime(r, d));
   TRY(output_open(&file, r->out, d));
   Arena *a = arena_new();
   Buf merged = {0};
-  Buf runtime = {(char *)(uintptr_t)ingot_lib_image, ingot_lib_image_size, 0};
+  Buf runtime = {(char *)(uintptr_t)arch->library, *arch->library_size, 0};
   Status s = make_objects(r, true, d, &o);
   if (s == OK) {
     s = merge_objects(&o, &file, a, d, &merged);
@@ -159,4 +174,4 @@ static Status emit(const EmitRequest *r, Diag *d, EmitResult *out) {
   }
 }
 
-const Backend backend_cpu = {"cpu", "static x86-64 programs through LLVM", emit};
+const Backend backend_cpu = {"cpu", "static programs for x86-64 and aarch64 through LLVM", emit};

@@ -1,4 +1,4 @@
-/* A relocatable ELF object of data: see elf_object.h. Layout after the System V ABI, x86-64.
+/* A relocatable ELF object of data: see elf_object.h. Layout after the System V ABI.
  *
  * The order in the file is header, .rodata, tables, note, relocations, symbols, strings, section
  * headers. The note is an ordinary ELF note named "ingot": every linker gives notes a PT_NOTE
@@ -6,6 +6,8 @@
  * linked. What the note says is where the program keeps the pointer to them.
  */
 #include "backends/cpu/elf_object.h"
+
+#include "backends/cpu/arch.h"
 
 #include <elf.h>
 #include <string.h>
@@ -138,13 +140,14 @@ static void put_symbols(const ElfObject *o, Buf *out) {
   }
 }
 
-static void put_reloc(const ElfReloc *r, Buf *out) {
-  Elf64_Rela rela = {r->offset, ELF64_R_INFO(r->symbol, R_X86_64_64), (Elf64_Sxword)r->addend};
+static void put_reloc(const ElfObject *o, const ElfReloc *r, Buf *out) {
+  Elf64_Rela rela = {r->offset, ELF64_R_INFO(r->symbol, o->arch->elf_pointer),
+                     (Elf64_Sxword)r->addend};
   buf_put(out, &rela, sizeof rela);
 }
 
 static void put_relocs(const ElfObject *o, Buf *out) {
-  for (uint32_t i = 0; i < o->nrelocs; i++) put_reloc(&o->relocs[i], out);
+  for (uint32_t i = 0; i < o->nrelocs; i++) put_reloc(o, &o->relocs[i], out);
 }
 
 static void put_note(const ElfObject *o, Buf *out) {
@@ -154,14 +157,14 @@ static void put_note(const ElfObject *o, Buf *out) {
 
 static void put_note_reloc(const ElfObject *o, Buf *out) {
   ElfReloc r = {offsetof(WeightsNote, pointer), o->weights_pointer, SYM_TABLES};
-  if (o->reserve_weights) put_reloc(&r, out);
+  if (o->reserve_weights) put_reloc(o, &r, out);
 }
 
-static Elf64_Ehdr file_header(unsigned sections, unsigned names) {
+static Elf64_Ehdr file_header(const CpuArch *arch, unsigned sections, unsigned names) {
   return (Elf64_Ehdr){
       .e_ident = {ELFMAG0, ELFMAG1, ELFMAG2, ELFMAG3, ELFCLASS64, ELFDATA2LSB, EV_CURRENT},
       .e_type = ET_REL,
-      .e_machine = EM_X86_64,
+      .e_machine = arch->elf_machine,
       .e_version = EV_CURRENT,
       .e_ehsize = sizeof(Elf64_Ehdr),
       .e_shentsize = sizeof(Elf64_Shdr),
@@ -231,15 +234,7 @@ void elf_object_write(const ElfObject *o, bool writable, Buf *out) {
   Elf64_Shdr h[SECTIONS];
   describe_sections(h, o, writable);
   name_sections(h, writable, &names);
-  Elf64_Ehdr head = {
-      .e_ident = {ELFMAG0, ELFMAG1, ELFMAG2, ELFMAG3, ELFCLASS64, ELFDATA2LSB, EV_CURRENT},
-      .e_type = ET_REL,
-      .e_machine = EM_X86_64,
-      .e_version = EV_CURRENT,
-      .e_ehsize = sizeof(Elf64_Ehdr),
-      .e_shentsize = sizeof(Elf64_Shdr),
-      .e_shnum = SECTIONS,
-      .e_shstrndx = SEC_SHSTRTAB};
+  Elf64_Ehdr head = file_header(o->arch, SECTIONS, SEC_SHSTRTAB);
   buf_put(out, &head, sizeof head);
   place(out, &h[SEC_PLAIN], &o->plain);
   h[SEC_PLAIN].sh_size = out->size - h[SEC_PLAIN].sh_offset;
@@ -272,14 +267,12 @@ void elf_object_write(const ElfObject *o, bool writable, Buf *out) {
 /* ---- an object of weights ----------------------------------------------------------------------
  */
 
-#define SHF_LARGE 0x10000000 /* SHF_X86_64_LARGE of the x86-64 psABI */
-
-void elf_weights_object(uint64_t bytes, Buf *head, Buf *tail) {
+void elf_weights_object(const CpuArch *arch, uint64_t bytes, Buf *head, Buf *tail) {
   enum { W_NULL, W_DATA, W_STACK, W_SYMTAB, W_NAMES, W_SECTIONS };
   /* One string table for sections and symbol. */
   static const char names[] = "\0.lrodata\0.note.GNU-stack\0.symtab\0.strtab\0" WEIGHTS_SYMBOL;
   enum { N_DATA = 1, N_STACK = 10, N_SYMTAB = 26, N_NAMES = 34, N_SYMBOL = 42, ALIGNMENT = 64 };
-  Elf64_Ehdr e = file_header(W_SECTIONS, W_NAMES);
+  Elf64_Ehdr e = file_header(arch, W_SECTIONS, W_NAMES);
   uint64_t start = align_up(sizeof e, ALIGNMENT), at = align_up(start + bytes, 8);
   Elf64_Sym symbols[2] = {[1] = {.st_name = N_SYMBOL,
                                  .st_info = ELF64_ST_INFO(STB_GLOBAL, STT_OBJECT),
@@ -287,7 +280,8 @@ void elf_weights_object(uint64_t bytes, Buf *head, Buf *tail) {
                                  .st_shndx = W_DATA,
                                  .st_size = bytes}};
   Elf64_Shdr h[W_SECTIONS] = {
-      [W_DATA] = {N_DATA, SHT_PROGBITS, SHF_ALLOC | SHF_LARGE, 0, start, bytes, 0, 0, ALIGNMENT, 0},
+      [W_DATA] = {N_DATA, SHT_PROGBITS, SHF_ALLOC | arch->elf_far, 0, start, bytes, 0, 0, ALIGNMENT,
+                  0},
       [W_STACK] = {N_STACK, SHT_PROGBITS, 0, 0, at, 0, 0, 0, 1, 0},
       [W_SYMTAB] = {N_SYMTAB, SHT_SYMTAB, 0, 0, at, sizeof symbols, W_NAMES, 1, 8,
                     sizeof(Elf64_Sym)},

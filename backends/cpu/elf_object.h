@@ -2,7 +2,8 @@
  *
  * Enough for the model's tables and nothing more: two sections of data (one without and one with
  * pointers), a note that reserves the program header of the weights, and symbols. Byte order and
- * pointer size are those of every machine we compile for (little endian, 64 bits).
+ * pointer size are those of every machine we compile for (little endian, 64 bits); its number and
+ * its relocation are of arch.h.
  */
 #ifndef INGOT_BACKENDS_CPU_ELF_OBJECT_H
 #define INGOT_BACKENDS_CPU_ELF_OBJECT_H
@@ -38,6 +39,7 @@ typedef struct ElfObject {
   uint32_t nstrings, cstrings; /* hash table of offset + 1 in `plain` */
   bool reserve_weights;
   uint64_t weights_pointer; /* in the tables: where the program keeps the address of its weights */
+  const struct CpuArch *arch; /* whose object it is; set before elf_object_write */
 } ElfObject;
 
 /* What the reserving note holds, once linked. */
@@ -68,6 +70,6 @@ void elf_object_write(const ElfObject *o, bool writable, Buf *out);
 /* An object that is nothing but `bytes` of weights under the name WEIGHTS_SYMBOL, in the section
  * that linkers put beyond the reach of 32-bit displacements. `head` goes before the bytes, `tail`
  * after. */
-void elf_weights_object(uint64_t bytes, Buf *head, Buf *tail);
+void elf_weights_object(const struct CpuArch *arch, uint64_t bytes, Buf *head, Buf *tail);
 
 #endif

@@ -13,7 +13,7 @@
 
 /* A dot4 whose sum is still in 16-bit words: the value is start + pairs of words (emit_dot.c). */
 typedef struct DotChain {
-  LLVMValueRef start, words[2];
+  LLVMValueRef start, words[8];
   uint32_t length; /* 0: not in words */
 } DotChain;
 
@@ -68,5 +68,9 @@ void emit_mma(KernelEmit *e, const KInst *in);
 /* Around the body of a kernel: set up the tiles for its mma, if any; leave them empty. */
 void emit_mma_begin(KernelEmit *e);
 void emit_mma_end(KernelEmit *e);
+
+/* Those two of AArch64 (emit_arm.c); the plain ones are x86-64's. */
+void emit_arm_dot4(KernelEmit *e, const KInst *in);
+void emit_arm_lookup(KernelEmit *e, const KInst *in);
 
 #endif

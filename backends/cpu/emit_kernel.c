@@ -8,6 +8,8 @@
  */
 #include "backends/cpu/emit.h"
 
+#include "backends/cpu/arch.h"
+
 #include <string.h>
 
 static void emit_region(KernelEmit *e, const KRegion *r);
@@ -211,8 +213,8 @@ static void emit_inst(KernelEmit *e, const KInst *in) {
   case KOP_for: emit_for(e, in); return;
   case KOP_if: emit_if(e, in); return;
   case KOP_par: emit_par(e, in); return;
-  case KOP_dot4: emit_dot4(e, in); return;
-  case KOP_lookup: emit_lookup(e, in); return;
+  case KOP_dot4: e->target->arch->dot4(e, in); return;
+  case KOP_lookup: e->target->arch->lookup(e, in); return;
   case KOP_cvt:
   case KOP_cvtu:
   case KOP_bits: emit_convert(e, in); return;

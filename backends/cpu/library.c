@@ -8,6 +8,7 @@
  */
 #include "backends/cpu/library.h"
 
+#include "backends/cpu/arch.h"
 #include "backends/cpu/elf_object.h"
 #include "backends/cpu/pack_file.h"
 
@@ -42,7 +43,8 @@ Status library_write(const EmitRequest *r, const Output *file, const Buf *model,
   archive_symbols(model->data, model->size, &symbols[MODEL]);
   archive_symbols(runtime->data, runtime->size, &symbols[RUNTIME]);
   buf_put(&symbols[WEIGHTS], WEIGHTS_SYMBOL, sizeof WEIGHTS_SYMBOL);
-  if (out->weight_bytes) elf_weights_object(out->weight_bytes, &m[WEIGHTS].head, &m[WEIGHTS].tail);
+  if (out->weight_bytes)
+    elf_weights_object(cpu_arch_of(r), out->weight_bytes, &m[WEIGHTS].head, &m[WEIGHTS].tail);
   Status s = archive_write(file->path, m, symbols, n, d, r->out);
   if (s == OK) s = fill_weights(r, file->path, m[WEIGHTS].hole_at, d, out);
   for (uint32_t i = 0; i < MEMBERS; i++) buf_free(&symbols[i]);

@@ -8,6 +8,7 @@
  */
 #include "backends/cpu/model_data.h"
 
+#include "backends/cpu/arch.h"
 #include "backends/cpu/codegen.h"
 #include "backends/cpu/elf_object.h"
 
@@ -253,7 +254,7 @@ static void model_text(ModelPointers *p, const ProgramText *t, IngotModel *m) {
 }
 
 void model_data(const EmitRequest *r, bool library, Buf *object) {
-  ElfObject o = {0};
+  ElfObject o = {.arch = cpu_arch_of(r)};
   IngotModel m;
   memset(&m, 0, sizeof m); /* padding too: equal inputs give equal bytes */
   ModelPointers p = {.object = &o};

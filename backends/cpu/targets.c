@@ -1,25 +1,32 @@
 /* ISA levels of the cpu backend: the rows of targets.def, and which of them this machine runs.
  *
  * The check reads CPUID and, since a feature bit says nothing about the operating system, XGETBV:
- * AVX needs the ymm state enabled, AVX-512 the mask and zmm states too. The runtime does the same
+ * AVX needs the ymm state enabled, AVX-512 the mask and zmm states too; on AArch64 the kernel's
+ * hardware capabilities say both. The runtime does the same
  * at the start of a compiled program; here it only decides what `--cpu native` means.
  */
-#include "backends/backend.h"
+#include "backends/cpu/arch.h"
 
 #include <string.h>
 #if defined(__x86_64__)
 #include <cpuid.h>
+#elif defined(__aarch64__)
+#include <sys/auxv.h>
 #endif
 
 static const CpuTarget targets[] = {
 #define CPU_TARGET(name, isa, cpu, features, bytes, ...)                                           \
   {name,                                                                                           \
    isa,                                                                                            \
+   &cpu_x86_64,                                                                                    \
    cpu,                                                                                            \
    features,                                                                                       \
    bytes,                                                                                          \
    {name, __VA_ARGS__, .mma = (isa) == INGOT_X86_64_AMX, .key_vectors = (bytes) < 64 ? 1 : 4}},
+#define AARCH64_TARGET(name, isa, cpu, features, bytes, ...)                                       \
+  {name, isa, &cpu_aarch64, cpu, features, bytes, {name, __VA_ARGS__, .key_vectors = 1}},
 #include "backends/cpu/targets.def"
+#undef AARCH64_TARGET
 #undef CPU_TARGET
 };
 
@@ -63,16 +70,26 @@ static int machine_isa(void) {
   bool amx = (d7 & tiles) == tiles && (states & STATE_TILES) == STATE_TILES;
   return amx ? INGOT_X86_64_AMX : INGOT_X86_64_V4_VNNI;
 }
+#elif defined(__aarch64__)
+enum { BIT_ASIMDDP = 20, BIT_I8MM = 13 }; /* of AT_HWCAP and AT_HWCAP2: Linux's ABI */
+
+static int machine_isa(void) {
+  if (!(getauxval(AT_HWCAP) >> BIT_ASIMDDP & 1)) return INGOT_AARCH64;
+  return getauxval(AT_HWCAP2) >> BIT_I8MM & 1 ? INGOT_AARCH64_I8MM : INGOT_AARCH64_DOTPROD;
+}
 #else
 static int machine_isa(void) {
   return -1;
 }
 #endif
 
+bool cpu_target_runs(const CpuTarget *t) {
+  return t->arch == cpu_arch_native() && (int)t->isa <= machine_isa();
+}
+
 const CpuTarget *cpu_target_native(void) {
-  int isa = machine_isa();
   const CpuTarget *best = NULL;
   for (size_t i = 0; i < COUNT(targets); i++)
-    if ((int)targets[i].isa <= isa) best = &targets[i];
+    if (cpu_target_runs(&targets[i])) best = &targets[i];
   return best;
 }

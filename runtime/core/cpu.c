@@ -88,13 +88,7 @@ bool cpu_supports(uint32_t isa, char *missing, size_t n) {
   }
   return ok;
 }
-#else
-bool cpu_supports(uint32_t isa, char *missing, size_t n) {
-  (void)isa;
-  snprintf(missing, n, "another processor family");
-  return false;
-}
-#endif
+#endif /* the other families': cpu_arm.c */
 
 int cpu_choose(const IngotModel *m, const char *want, const IngotLevel **out, Err *e) {
   char missing[256] = "";

@@ -10,7 +10,7 @@ static inline bool test_runs_level(const CpuTarget *t) {
   const CpuTarget *native = cpu_target_native();
   if (!native) return false;
   bool emulated = t->isa == INGOT_X86_64_AMX && native->isa == INGOT_X86_64_V4_VNNI;
-  return t->isa <= native->isa || emulated;
+  return cpu_target_runs(t) || emulated;
 }
 
 #endif
