@@ -1,5 +1,6 @@
 #!/bin/sh
-# Installs what ingot needs on Debian or Ubuntu, and builds it: setup.sh [build] [test] [bench]
+# Installs what ingot needs on Debian or Ubuntu, and builds it: setup.sh [cross] [test] [build]
+# [quickstart]. cross: what --target aarch64-linux needs besides; test has it too.
 #
 # Packages that are there already are left alone, so that a second run needs no network. Works as
 # root and, elsewhere, through sudo.
@@ -7,7 +8,9 @@ set -eu
 cd "$(dirname "$0")/.."
 
 build="gcc cmake ninja-build pkg-config llvm-19-dev lld-19 libjansson-dev libpcre2-dev libutf8proc-dev libopenblas-dev nettle-dev musl-tools libc6-dev"
+cross="clang-19"
 test="libcmocka-dev llvm-19-tools clang-format-19 python3"
+emulators="qemu-user-static" # tests that need them are left out without
 quickstart="python3 python3-pip"
 
 missing() {
@@ -32,6 +35,12 @@ install() {
   $root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $wanted >/dev/null
 }
 
+# The other processor family's runtime is optional: setup goes on where its packages are not to be had.
+install_cross() {
+  # shellcheck disable=SC2086
+  { (install $cross) && tools/cross.sh; } || echo "setup.sh: without the runtime for --target aarch64-linux" >&2
+}
+
 for part in "$@"; do
   case $part in
   build) # shellcheck disable=SC2086
@@ -43,10 +52,13 @@ for part in "$@"; do
     [ "${CI:-}" != true ] || werror=ON
     cmake --preset release -DINGOT_TESTS=$tests -DINGOT_WERROR=$werror >/dev/null
     cmake --build --preset release ;;
+  cross) install_cross ;;
   test) # shellcheck disable=SC2086
-    install $build $test ;;
+    install $build $test
+    (install $emulators) || true
+    install_cross ;;
   quickstart) # shellcheck disable=SC2086
     install $quickstart ;;
-  *) echo "setup.sh: unknown part: $part (build, test, quickstart)" >&2; exit 2 ;;
+  *) echo "setup.sh: unknown part: $part (build, cross, test, quickstart)" >&2; exit 2 ;;
   esac
 done
