@@ -1,27 +1,17 @@
 /* The cpu backend against the evaluator of Kernel IR, bit for bit, on every ISA level of this
- * machine.
+ * machine (cpu_test) or of an emulated one (cpu_arm_test).
  *
  * Kernels are written as text: one for every operation, type and width from a table, and by hand
- * for memory and control. They are compiled to an object, linked as a shared library and called
- * through `ingot_model`, so that the tables are tested along.
+ * for memory and control. They are compiled to an object and called through `ingot_model`
+ * (cpu_machine.h), so that the tables are tested along.
  */
-#include "tests/unit/cpu_common.h"
+#include "tests/unit/cpu_machine.h"
 
-#include <dlfcn.h>
 #include <math.h>
 
-enum { ROWS = 64, LANES = 16, COUNT_OF = ROWS * LANES, BUFFERS = 4, BYTES = COUNT_OF * 8 };
-
-static const IngotModel *load(Arena *a, KProgram *p, const char *name) {
-  Diag *d = diag_new();
-  char *object = in_folder(a, name), *shared = arena_printf(a, "%s.so", object);
-  if (emit_program(p, EMIT_OBJ, object, NULL, 0, d) != OK) fail_msg("%s", diag_text(d));
-  assert_int_equal(run("%s -shared -z noexecstack -o %s %s", TEST_LLD, shared, object), 0);
-  void *handle = dlopen(shared, RTLD_NOW | RTLD_LOCAL);
-  if (!handle) fail_msg("%s", dlerror());
-  diag_free(d);
-  return dlsym(handle, "ingot_model");
-}
+enum { ROWS = 64, LANES = 16, COUNT_OF = ROWS * LANES, BUFFERS = CALL_BUFFERS };
+enum { BYTES = COUNT_OF * 8 };
+_Static_assert((int)BYTES == CALL_BYTES, "buffers of the other machine are as large");
 
 /* ---- data --------------------------------------------------------------------------------------
  */
@@ -148,22 +138,20 @@ static void compare(const Kernel *k, const char *level, uint32_t buffer, const u
 }
 
 /* Rows lo..hi of the par loop, on equal data. */
-static void check_kernel(const Kernel *k, IngotKernelFn *fn, const char *level,
-                         const DataKind *kinds, int64_t lo, int64_t hi) {
+static void check_kernel(const Kernel *k, const Machine *m, CallHead call, const char *level,
+                         const DataKind *kinds) {
   static uint8_t want[BUFFERS][BYTES], got[BUFFERS][BYTES];
   KBuffer buffers[BUFFERS];
-  void *pointers[BUFFERS];
   Diag *d = diag_new();
   random_state = 88172645463325252u;
   for (uint32_t i = 0; i < k->nbuffers; i++) {
     fill(want[i], (KScalar)k->values[k->buffers[i]].type.scalar, kinds[i]);
     memcpy(got[i], want[i], BYTES);
     buffers[i] = (KBuffer){want[i], BYTES};
-    pointers[i] = got[i];
   }
-  int64_t scalars[2] = {ROWS, 5};
-  if (kernel_eval(k, buffers, scalars, lo, hi, d) != OK) fail_msg("%s", diag_text(d));
-  fn(pointers, scalars, lo, hi);
+  if (kernel_eval(k, buffers, call.scalars, call.lo, call.hi, d) != OK)
+    fail_msg("%s", diag_text(d));
+  machine_call(m, call, got);
   for (uint32_t i = 0; i < k->nbuffers; i++) compare(k, level, i, got[i], want[i]);
   diag_free(d);
 }
@@ -174,18 +162,18 @@ static void check_all(const char *text, const KernelData *data, const char *name
   Arena *a = arena_new();
   Module *m = module_new("test");
   KProgram *p = program_of(a, m, text);
-  const IngotModel *model = load(a, p, name);
+  Machine machine = machine_open(a, p, name);
+  Levels levels = levels_of(p);
   static const KernelData any;
-  assert_int_equal(model->nkernels, p->nkernels);
-  for (uint32_t l = 0; l < model->nlevels; l++)
-    for (uint32_t i = 0; i < p->nkernels; i++) {
-      assert_string_equal(model->kernels[i].name, p->kernels[i]->name);
-      IngotKernelFn *fn = model->levels[l].kernels[i];
-      const DataKind *kinds = data ? data[i] : any;
-      check_kernel(p->kernels[i], fn, model->levels[l].name, kinds, 0, ROWS);
-      check_kernel(p->kernels[i], fn, model->levels[l].name, kinds, 7, 20);
-      check_kernel(p->kernels[i], fn, model->levels[l].name, kinds, 9, 9);
-    }
+  static const int64_t rows[][2] = {{0, ROWS}, {7, 20}, {9, 9}};
+  for (uint32_t l = 0; l < levels.n; l++)
+    for (uint32_t i = 0; i < p->nkernels; i++)
+      for (size_t r = 0; r < COUNT(rows); r++) {
+        CallHead call = {l, i, p->kernels[i]->nbuffers, 0, rows[r][0], rows[r][1], {ROWS, 5}};
+        const DataKind *kinds = data ? data[i] : any;
+        check_kernel(p->kernels[i], &machine, call, levels.target[l]->name, kinds);
+      }
+  machine_close(&machine);
   module_free(m);
   arena_free(a);
 }
