@@ -74,9 +74,13 @@ static void *work(void *at) {
   for (int k = 0; k < CHAINS; k++) ((V *)at)[k] = a[k];
   return NULL;
 }
+static int order(const void *a, const void *b) {
+  double x = *(const double *)a, y = *(const double *)b;
+  return x < y ? -1 : x > y;
+}
 int main(int argc, char **argv) {
   int n = atoi(argv[1]);
-  double best = 0;
+  double speed[8]; /* the third best counts: processor time is told in steps on some machines */
   for (int r = 0; r < 8; r++) {
     pthread_t t[64];
     struct timespec a, b;
@@ -85,10 +89,10 @@ int main(int argc, char **argv) {
     for (int i = 0; i < n; i++) pthread_join(t[i], NULL);
     clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &b);
     double s = (double)(b.tv_sec - a.tv_sec) + 1e-9 * (double)(b.tv_nsec - a.tv_nsec);
-    double g = 2e-9 * n * W * CHAINS * STEPS / (s / n);
-    if (g > best) best = g;
+    speed[r] = 2e-9 * n * W * CHAINS * STEPS / (s / n);
   }
-  printf("%f\n", best);
+  qsort(speed, 8, sizeof speed[0], order);
+  printf("%f\n", speed[5]);
   return argc > 2;
 }
 """
