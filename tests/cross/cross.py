@@ -59,7 +59,7 @@ def check_tensors(folder, arm, here, source, label, runs):
     out = pathlib.Path(folder, "out.safetensors")
     run(here, "tensors", "--in", source, "--out", out)
     want = out.read_bytes()
-    assert len(want) > 1000
+    assert any(want[8 + struct.unpack("<Q", want[:8])[0]:]), f"{label}: nothing but zeros"
     for core, options in runs:
         out.unlink()
         emulated(core, arm, "tensors", "--in", source, "--out", out, *options)
@@ -101,7 +101,7 @@ def test_block_formats(folder):
 
 
 def test_architectures(folder):
-    for name in ("act-gelu", "act-tanh", "act-mish", "bias", "gemma3", "llama3", "odd-left", "qwen2-sliding", "qwen3"):
+    for name in ("act-gelu", "act-mish", "bias", "gemma3", "odd-left", "qwen2-sliding"):
         case = pathlib.Path(SOURCE, "tests/arch/cases", name)
         check_tensors(folder, *both(folder, case / "model"), case / "in.safetensors", name, FORCED)
     for name in ("mlm-positions", "seqcls-long"):

@@ -521,8 +521,8 @@ def main():
     global INGOT, SOURCE, MODEL
     INGOT, SOURCE = os.path.abspath(sys.argv[1]), os.path.abspath(sys.argv[2])
     MODEL = f"{SOURCE}/examples/metals"
-    if platform.machine() != "x86_64":
-        print("these tests run produced programs, which are x86-64 ones")
+    if platform.machine() not in ("x86_64", "aarch64"):
+        print("these tests run produced programs, which are for x86-64 and AArch64")
         return 1
     wanted, passed, failed = sys.argv[3:], 0, 0
     with tempfile.TemporaryDirectory() as shared:
