@@ -275,7 +275,8 @@ static void token_block(Contract *c, KVal blocks, KVal at, KVal *begin, KVal *en
   KBuilder *b = &c->d.b;
   KVal less = k_op2(b, KOP_sub, blocks, k_i64(b, 1));
   KVal share = k_op2(b, KOP_div, k_op2(b, KOP_add, *end, less), blocks);
-  share = k_op2(b, KOP_and, k_op2(b, KOP_add, share, k_i64(b, 7)), k_i64(b, -8)); /* whole tiles */
+  int64_t tile = c->d.l->target->mma ? 16 : 8;
+  share = k_op2(b, KOP_and, k_op2(b, KOP_add, share, k_i64(b, tile - 1)), k_i64(b, -tile));
   KVal lo = k_op2(b, KOP_mul, share, at), hi = k_op2(b, KOP_add, lo, share);
   *begin = k_op2(b, KOP_min, lo, *end);
   *end = k_op2(b, KOP_min, hi, *end);

@@ -71,14 +71,29 @@ KAddr panel_codes(const Panel *p, uint32_t group, KVal block);
 KAddr panel_scale(const Panel *p, uint32_t group, KVal block, int part); /* v16f32 */
 KAddr panel_min(const Panel *p, uint32_t group, KVal block, int part);   /* v16f32, with minima */
 
+int64_t panel_group_bytes(const Panel *p); /* between the groups */
+/* The sum of q over part `part` of a block of one token, as v16i32; `word` is the token's row at 4
+ * bytes a block. */
+KVal panel_total(Contract *c, const Panel *p, KAddr word, int part);
+
 /* What one chunk of tokens does with one filling of the panel. */
 typedef struct PanelPass {
   Panel panel;
   KVal first, blocks; /* of the row, in the panel: i64 */
   KVal token, end;    /* of the chunk: i64 */
   KVal sums;          /* local f32: [token of the chunk][group][16], what earlier blocks gave */
+  KVal products;      /* local i32 of contract_amx.c; 0: the target multiplies no tiles */
 } PanelPass;
+KAddr panel_sum(const PanelPass *s, uint32_t group, KVal token);
 /* The groups of `t` and tokens begin .. end: from weights to stores, inside a par loop. */
 void contract_panels(Contract *c, Tile *t, KVal begin, KVal end);
+
+/* ---- the same by tile products: contract_amx.c --------------------------------------------- */
+
+/* Bytes of locals that it needs beside the panel; 0 where the target multiplies no tiles. */
+int64_t mma_local_bytes(const Contract *c, const Panel *p);
+void mma_begin(Contract *c, PanelPass *s); /* declares them */
+/* Tokens of the chunk past the panel, 16 at a time; returns the first that is left (i64). */
+KVal mma_pass_tokens(Contract *c, const PanelPass *s);
 
 #endif

@@ -68,6 +68,10 @@ KAddr panel_min(const Panel *p, uint32_t group, KVal block, int part) {
   return k_off(panel_codes(p, group, block), PANEL_MIN + part * VECTOR);
 }
 
+int64_t panel_group_bytes(const Panel *p) {
+  return p->blocks * PANEL_BLOCK;
+}
+
 /* Block `sub` of packed block `packed` of every group, to block `to` of the panel. */
 static void fill_block(Contract *c, const Panel *p, const KVal *group, KVal packed, KVal sub,
                        KVal to) {
@@ -111,13 +115,12 @@ typedef struct PanelTile {
 
 enum { PANEL_OUTPUTS = TILE_GROUPS * TILE_TOKENS };
 
-static KAddr sum_at(const PanelPass *s, uint32_t group, KVal token) {
+KAddr panel_sum(const PanelPass *s, uint32_t group, KVal token) {
   KAddr row = k_at(k_addr(s->sums), token, s->panel.groups * LANES);
   return k_off(k_at(row, s->token, -(int64_t)s->panel.groups * LANES), group * LANES);
 }
 
-/* The sum of q over part p of a block of one token, as v16i32. */
-static KVal part_sum(Contract *c, const Panel *p, KAddr word, int part) {
+KVal panel_total(Contract *c, const Panel *p, KAddr word, int part) {
   KBuilder *b = &c->d.b;
   KVal half = 0, sum = 0;
   if (p->parts > 1) half = k_load(b, KT(i32, 1), k_off(word, c->act.halves));
@@ -180,7 +183,7 @@ static void tile_block(Contract *c, const PanelPass *s, const PanelTile *t, KVal
     KVal product[PANEL_OUTPUTS], total[TILE_TOKENS] = {0};
     for (uint32_t k = 0; k < t->tokens; k++) {
       KVal start = k_int(b, KT(i32, 16), 0);
-      if (p->zero || p->minima) total[k] = part_sum(c, p, word[k], part);
+      if (p->zero || p->minima) total[k] = panel_total(c, p, word[k], part);
       if (p->zero)
         start =
             k_op2(b, KOP_sub, start, k_op2(b, KOP_mul, total[k], k_int(b, KT(i32, 16), p->zero)));
@@ -209,12 +212,13 @@ static void pass_tile(Contract *c, const PanelPass *s, const PanelTile *t) {
   KVal acc[PANEL_OUTPUTS];
   uint32_t n = t->groups * t->tokens;
   for (uint32_t i = 0; i < n; i++)
-    acc[i] = k_load(b, KT(f32, 16), sum_at(s, t->group + i / t->tokens, t->token[i % t->tokens]));
+    acc[i] =
+        k_load(b, KT(f32, 16), panel_sum(s, t->group + i / t->tokens, t->token[i % t->tokens]));
   KVal block = k_for(b, "b", k_i64(b, 0), s->blocks, 1, n, acc);
   tile_block(c, s, t, block, acc);
   k_for_end(b, acc);
   for (uint32_t i = 0; i < n; i++)
-    k_store(b, acc[i], sum_at(s, t->group + i / t->tokens, t->token[i % t->tokens]));
+    k_store(b, acc[i], panel_sum(s, t->group + i / t->tokens, t->token[i % t->tokens]));
 }
 
 /* Tokens lo .. hi, `tokens` at a time, meet `groups` of the panel's groups from `group` on. */
@@ -232,16 +236,17 @@ static void pass_loop(Contract *c, const PanelPass *s, KVal lo, KVal hi, uint32_
 static void pass_tokens(Contract *c, const PanelPass *s) {
   KBuilder *b = &c->d.b;
   const LowerTarget *target = c->d.l->target;
+  KVal first = mma_pass_tokens(c, s);
   uint32_t most = contract_clamped(target->group_tile, TILE_GROUPS);
   uint32_t outputs = most * contract_clamped(target->token_tile, TILE_TOKENS);
   if (!c->act.planes2) outputs += outputs / 2; /* two registers an output, not three */
   for (uint32_t g = 0; g < s->panel.groups; g += most) {
     uint32_t groups = s->panel.groups - g < most ? s->panel.groups - g : most;
     uint32_t tokens = contract_clamped(outputs / groups, TILE_TOKENS);
-    KVal tile = k_i64(b, tokens), n = k_op2(b, KOP_sub, s->end, s->token);
+    KVal tile = k_i64(b, tokens), n = k_op2(b, KOP_sub, s->end, first);
     KVal whole = k_op2(b, KOP_mul, k_op2(b, KOP_div, n, tile), tile);
-    KVal mid = k_op2(b, KOP_add, s->token, whole);
-    pass_loop(c, s, s->token, mid, g, groups, tokens);
+    KVal mid = k_op2(b, KOP_add, first, whole);
+    pass_loop(c, s, first, mid, g, groups, tokens);
     if (tokens > 1) pass_loop(c, s, mid, s->end, g, groups, 1);
   }
 }
@@ -251,7 +256,7 @@ static void pass_tokens(Contract *c, const PanelPass *s) {
 static void clear_sums(Contract *c, const PanelPass *s) {
   KBuilder *b = &c->d.b;
   KVal t = k_for(b, "t", s->token, s->end, 1, 0, NULL);
-  for (uint32_t g = 0; g < s->panel.groups; g++) k_store(b, k_f32(b, LANES, 0), sum_at(s, g, t));
+  for (uint32_t g = 0; g < s->panel.groups; g++) k_store(b, k_f32(b, LANES, 0), panel_sum(s, g, t));
   k_for_end(b, NULL);
 }
 
@@ -264,7 +269,7 @@ static void finish_tokens(Contract *c, const PanelPass *s, Tile *t) {
   KAddr row = k_at(k_addr(c->x), t->token[0], c->act.row_bytes);
   if (c->act.planes2) scale = k_splat(b, k_load(b, KT(f32, 1), k_off(row, c->act.scales)));
   for (uint32_t g = 0; g < t->groups; g++) {
-    acc[g] = k_load(b, KT(f32, LANES), sum_at(s, g, t->token[0]));
+    acc[g] = k_load(b, KT(f32, LANES), panel_sum(s, g, t->token[0]));
     if (scale) acc[g] = k_op2(b, KOP_mul, acc[g], scale);
   }
   for (uint32_t set = 0; set * c->parts < t->groups; set++) contract_finish(c, t, set, 0, acc);
@@ -273,20 +278,20 @@ static void finish_tokens(Contract *c, const PanelPass *s, Tile *t) {
 
 /* Tokens that meet one unpacking, at most: as many as the target says and sums have room for. */
 static int64_t chunk_of(const Contract *c, const Panel *p) {
-  int64_t left = LOCAL_BYTES - p->groups * p->blocks * PANEL_BLOCK;
+  int64_t left = LOCAL_BYTES - p->groups * p->blocks * PANEL_BLOCK - mma_local_bytes(c, p);
   int64_t room = left / (p->groups * VECTOR), most = c->d.l->target->panel_tokens;
   BUG_IF(room < 1, "a panel of %lld blocks leaves no room for sums", (long long)p->blocks);
   return most < 1 ? 1 : most > room ? room : most;
 }
 
-/* How many tokens the chunks have, all but the last the same: a multiple of 4 when there is room.
- */
-static KVal even_chunk(KBuilder *b, KVal tokens, int64_t most) {
+/* How many tokens the chunks have, all but the last the same: a multiple of `unit` when there is
+ * room. */
+static KVal even_chunk(KBuilder *b, KVal tokens, int64_t most, int64_t unit) {
   KVal chunks = k_op2(b, KOP_div, k_op2(b, KOP_add, tokens, k_i64(b, most - 1)), k_i64(b, most));
   KVal more = k_op2(b, KOP_sub, chunks, k_i64(b, 1));
   KVal even =
       k_op2(b, KOP_div, k_op2(b, KOP_add, tokens, more), k_op2(b, KOP_max, chunks, k_i64(b, 1)));
-  even = k_op2(b, KOP_and, k_op2(b, KOP_add, even, k_i64(b, 3)), k_i64(b, -4));
+  even = k_op2(b, KOP_and, k_op2(b, KOP_add, even, k_i64(b, unit - 1)), k_i64(b, -unit));
   return k_op2(b, KOP_min, even, k_i64(b, most));
 }
 
@@ -296,8 +301,9 @@ void contract_panels(Contract *c, Tile *t, KVal begin, KVal end) {
   PanelPass s = {0};
   panel_begin(c, &s.panel, t->groups);
   int64_t most = chunk_of(c, &s.panel);
+  mma_begin(c, &s);
   s.sums = k_local(b, "sums", K_f32, most * t->groups * LANES);
-  KVal zero = k_i64(b, 0), chunk = even_chunk(b, tokens, most);
+  KVal zero = k_i64(b, 0), chunk = even_chunk(b, tokens, most, s.products ? 16 : 4);
   KVal chunks = k_op2(b, KOP_div, k_op2(b, KOP_add, tokens, k_op2(b, KOP_sub, chunk, k_i64(b, 1))),
                       k_op2(b, KOP_max, chunk, k_i64(b, 1)));
   KVal at = k_for(b, "chunk", zero, chunks, 1, 0, NULL);
