@@ -185,6 +185,33 @@ def test_block_formats(folder):
         assert logits(app, folder, [ids], "--entry", "decode") == want, f"{model}: n decode steps"
 
 
+def test_amx(folder):
+    """Tiles give the bits of VNNI: by an emulated unit (tests/emu/amx_run.c) where the machine has none."""
+    runner = pathlib.Path(INGOT).parent / "tests/amx_run"
+    native = "amx_int8" in pathlib.Path("/proc/cpuinfo").read_text()
+    if not runner.exists() or "x86-64-v4-vnni" not in levels(program()):
+        return
+    def tiles(app, *options):
+        write_ids(f"{folder}/in.safetensors", [ids])
+        done = run(runner, "-c", app, "tensors", "--in", f"{folder}/in.safetensors", "--out", f"{folder}/out.safetensors",
+                   "--cpu", "x86-64-v4-amx", *options)
+        assert native or int(re.search(r"amx_run: (\d+) tile products", done.stderr)[1]) > 0, f"{app}: no tiles were used"
+        return read_floats(f"{folder}/out.safetensors")
+    models = [(m, ()) for m in sorted(pathlib.Path(SOURCE, "tests/arch/cases").glob("gguf-*q*/model/model.gguf"))]
+    models += [(MODEL, ("--act", "i8")), (MODEL, ("--quant", "q6_k", "--act", "i8"))]
+    assert len(models) > 12
+    for model, options in models:
+        app = f"{folder}/app"
+        compile_to(app, "--cpu", "x86-64-v4-vnni,x86-64-v4-amx", *options, model=model)
+        for n, threads in ((37, "1"), (150, "2")):  # whole tiles, then some tokens left
+            ids = [i % 67 for i in sample_ids(n)]
+            want = logits(app, folder, [ids], "--cpu", "x86-64-v4-vnni")
+            assert tiles(app, "-t", threads) == want, f"{model}: {n} tokens, {threads} threads"
+    chosen = [json.loads(run(*how, app, "generate", "--ids", "1", "-n", "1", "--json").stdout)["isa"]
+              for how in ([runner], [runner, "-r"])]
+    assert chosen == ["x86-64-v4-amx", "x86-64-v4-vnni"], chosen  # -r: the system gives no tiles
+
+
 def test_chunks(folder):
     want = logits(program(), folder, [sample_ids(150)])
     app = f"{folder}/small"

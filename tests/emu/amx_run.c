@@ -1,12 +1,12 @@
-/* amx_run [-c] PROGRAM [ARGS]: runs a program as on a machine with AMX. Linux on x86-64 only.
+/* amx_run [-c] [-r] PROGRAM [ARGS]: runs a program as on a machine with AMX. Linux on x86-64 only.
  *
  * The program is stepped instruction by instruction from its start until it has asked the system
  * for tiles (or LONGEST_START instructions have passed): CPUID and XGETBV get the answers of a
  * processor with amx-tile and amx-int8, and so does arch_prctl(ARCH_REQ_XCOMP_PERM). Then it runs
  * freely; every SIGILL at an AMX instruction is executed by amx.c on the unit of that thread, any
- * other ends the run. -c says at the end on standard error how many tile products there were. On a
- * machine with AMX the program is simply executed. Exit status: the program's, 128 + a signal, or
- * 99 when the emulation refuses something.
+ * other ends the run. -c says at the end on standard error how many tile products there were. -r
+ * refuses to give the tiles when asked. On a machine with AMX the program is simply executed. Exit
+ * status: the program's, 128 + a signal, or 99 when the emulation refuses something.
  */
 #include "tests/emu/amx.h"
 
@@ -32,7 +32,7 @@ typedef struct Thread {
 
 typedef struct Run {
   pid_t pid;
-  bool count, permitted;
+  bool count, refuse, asked, permitted;
   uint64_t products; /* of threads that have ended */
   Thread thread[THREADS];
 } Run;
@@ -89,11 +89,14 @@ static size_t read_code(pid_t pid, uint64_t rip, uint8_t *code) {
 
 static void step(const Run *r) {
   int status;
-  if (ptrace(PTRACE_SINGLESTEP, r->pid, 0, 0) || waitpid(r->pid, &status, __WALL) < 0)
-    stop(r, "can't step: %s", strerror(errno));
-  if (WIFEXITED(status)) exit(WEXITSTATUS(status));
-  if (WIFSIGNALED(status)) exit(128 + WTERMSIG(status));
-  if (WSTOPSIG(status) != SIGTRAP) stop(r, "signal %d while starting", WSTOPSIG(status));
+  for (int sig = 0; sig != SIGTRAP; sig = WSTOPSIG(status)) {
+    long deliver = sig == SIGSTOP ? 0 : sig;
+    if (ptrace(PTRACE_SINGLESTEP, r->pid, 0, deliver) || waitpid(r->pid, &status, __WALL) < 0)
+      stop(r, "can't step: %s", strerror(errno));
+    if (WIFEXITED(status)) exit(WEXITSTATUS(status));
+    if (WIFSIGNALED(status)) exit(128 + WTERMSIG(status));
+    if (WSTOPSIG(status) == SIGILL) stop(r, "illegal instruction before tiles were asked for");
+  }
 }
 
 static void get_regs(const Run *r, pid_t tid, struct user_regs_struct *u) {
@@ -112,10 +115,11 @@ static void start_step(Run *r) {
   bool cpuid = (word & 0xffff) == 0xa20f, xgetbv = (word & 0xffffff) == 0xd0010f;
   bool asks = (word & 0xffff) == 0x050f && u.rax == SYS_arch_prctl && u.rdi == PERMIT;
   if (asks) {
-    u.rax = u.rsi == TILEDATA ? 0 : (uint64_t)-EINVAL;
+    r->asked = true;
+    r->permitted = u.rsi == TILEDATA && !r->refuse;
+    u.rax = r->permitted ? 0 : (uint64_t)-EPERM;
     u.rip += 2;
     set_regs(r, r->pid, &u);
-    r->permitted = u.rax == 0;
     return;
   }
   step(r);
@@ -198,12 +202,13 @@ static void run_freely(Run *r) {
 int main(int argc, char **argv) {
   static Run r;
   int status, at = 1;
-  if (at < argc && !strcmp(argv[at], "-c")) r.count = true, at++;
+  for (; at < argc && (!strcmp(argv[at], "-c") || !strcmp(argv[at], "-r")); at++)
+    *(argv[at][1] == 'c' ? &r.count : &r.refuse) = true;
   if (at == argc) {
-    fputs("usage: amx_run [-c] PROGRAM [ARGS]\n", stderr);
+    fputs("usage: amx_run [-c] [-r] PROGRAM [ARGS]\n", stderr);
     return 2;
   }
-  bool real = amx_is_real();
+  bool real = !r.refuse && amx_is_real();
   if (!real) r.pid = fork();
   if (r.pid == 0) {
     if (!real) ptrace(PTRACE_TRACEME, 0, 0, 0);
@@ -213,6 +218,6 @@ int main(int argc, char **argv) {
   }
   if (waitpid(r.pid, &status, 0) < 0 || !WIFSTOPPED(status)) return WEXITSTATUS(status);
   ptrace(PTRACE_SETOPTIONS, r.pid, 0, (void *)(uintptr_t)(PTRACE_O_TRACECLONE | PTRACE_O_EXITKILL));
-  for (long n = 0; n < LONGEST_START && !r.permitted; n++) start_step(&r);
+  for (long n = 0; n < LONGEST_START && !r.asked; n++) start_step(&r);
   run_freely(&r);
 }

@@ -12,7 +12,7 @@
 static const LowerTarget TARGETS[] = {
     {"narrow", 2, 4, 2, 4, 1024, .key_vectors = 1},
     {"wide", 4, 8, 4, 8, 2048},
-    {"odd", 3, 5, 3, 3, 0, .key_vectors = 3},
+    {"odd", 3, 5, 3, 3, 0, .mma = true, .key_vectors = 3},
 };
 
 static bool stateful(const World *w) {

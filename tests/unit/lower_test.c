@@ -19,7 +19,7 @@
 enum { VOCAB = 131, TOKENS = 83 };
 
 static const LowerTarget NARROW = {"narrow", 1, 1, 1, 1, 0}, WIDE = {"wide", 4, 8, 4, 8, 2048},
-                         ODD = {"odd", 3, 5, 3, 3, 1024};
+                         ODD = {"odd", 3, 5, 3, 3, 1024, .mma = true};
 
 typedef struct World {
   Module *module;
