@@ -17,6 +17,12 @@ typedef struct DotChain {
   uint32_t length; /* 0: not in words */
 } DotChain;
 
+/* Products of one tile: what was emitted last, NULL where memory or control came between. */
+typedef struct TileTurns {
+  const KInst *last;
+  unsigned turn, b; /* count products and loads of b */
+} TileTurns;
+
 /* How an mma is cut into tiles: c and a have `rows` rows, a has `words` words a row (emit_amx.c).
  */
 typedef struct TileShape {
@@ -35,6 +41,7 @@ typedef struct KernelEmit {
   DotChain *chain;     /* by KVal */
   const KInst **user;  /* by KVal: the one instruction that uses it; NULL: none or several */
   TileShape tile;      /* of every mma; rows 0: there are none, or of several shapes */
+  TileTurns tiles;
 } KernelEmit;
 
 /* Adds the kernel to `module` as an external function `symbol` of type IngotKernelFn. */

@@ -8,6 +8,9 @@
  *       tmm6, 7 = b of each group;  for each 16 rows: tmm4 or 5 = a;  tmm0..3 += a * b
  *     c = tmm0..3
  *
+ * Products of one tile take turns with the registers, so that they don't wait for each other, and
+ * one that follows another of the same b (the two planes of activations) finds b loaded.
+ *
  * The shape is set once a call when all tiles of a kernel have the same, else before each piece
  * (ldtilecfg clears the tiles; nothing is in them between pieces). At the end of the call tiles are
  * released, so that no switch of threads has to save them. The configuration is constant data: it
@@ -115,19 +118,21 @@ typedef struct Block {
   const Piece *piece;
   int64_t tiles, groups; /* of c: below each other, beside each other */
   LLVMValueRef c, a, b;  /* at its first element */
+  unsigned tile_c, tile_a, tile_b;
+  bool b_loaded;
 } Block;
 
 static void block_step(KernelEmit *e, const Block *k, LLVMValueRef a, LLVMValueRef b) {
   const KMma *s = k->sizes;
-  for (int64_t g = 0; g < k->groups; g++)
-    move_tile(e, "llvm.x86.tileloadd64", TILE_B + (unsigned)g, at_byte(e, b, g * s->group), 64);
+  for (int64_t g = 0; g < k->groups && !k->b_loaded; g++)
+    move_tile(e, "llvm.x86.tileloadd64", k->tile_b + (unsigned)g, at_byte(e, b, g * s->group), 64);
   for (int64_t t = 0; t < k->tiles; t++) {
-    unsigned ta = TILE_A + (unsigned)(t % 2);
+    unsigned ta = t % 2 ? TILE_A + 1 : k->tile_a;
     LLVMValueRef at = at_byte(e, a, t * k->piece->shape.rows * s->row);
     move_tile(e, "llvm.x86.tileloadd64", ta, at, s->row);
     for (int64_t g = 0; g < k->groups; g++) {
-      LLVMValueRef arg[3] = {tile(e, (unsigned)(t * k->groups + g)), tile(e, ta),
-                             tile(e, TILE_B + (unsigned)g)};
+      LLVMValueRef arg[3] = {tile(e, k->tile_c + (unsigned)(t * k->groups + g)), tile(e, ta),
+                             tile(e, k->tile_b + (unsigned)g)};
       call(e, "llvm.x86.tdpbsud", arg, 3);
     }
   }
@@ -165,19 +170,40 @@ static void emit_block(KernelEmit *e, const Block *k) {
   for (int pass = 0; pass < 2; pass++) {
     if (pass) block_steps(e, k);
     for (int64_t i = 0; i < k->tiles * k->groups; i++) {
-      LLVMValueRef number = tile(e, (unsigned)i);
+      unsigned number = k->tile_c + (unsigned)i;
+      LLVMValueRef zeroed = tile(e, number);
       int64_t row = i / k->groups * k->piece->shape.rows;
       LLVMValueRef at = at_byte(e, k->c, row * width + 64 * (i % k->groups));
       if (!pass && !k->piece->add)
-        call(e, "llvm.x86.tilezero", &number, 1);
+        call(e, "llvm.x86.tilezero", &zeroed, 1);
       else
-        move_tile(e, pass ? "llvm.x86.tilestored64" : "llvm.x86.tileloadd64", (unsigned)i, at,
-                  width);
+        move_tile(e, pass ? "llvm.x86.tilestored64" : "llvm.x86.tileloadd64", number, at, width);
     }
   }
 }
 
 /* ---- the operation --------------------------------------------------------------------------- */
+
+/* Whether b of an mma is what the mma emitted just before has left in its register. */
+static bool has_loaded(const KernelEmit *e, const KInst *in) {
+  if (!e->tiles.last || e->tiles.last->mma->k != in->mma->k) return false;
+  const KAddr *x = &e->tiles.last->addr[2], *y = &in->addr[2];
+  if (x->base != y->base || x->nterm != y->nterm || x->offset != y->offset) return false;
+  for (uint32_t i = 0; i < x->nterm; i++)
+    if (x->term[i].index != y->term[i].index || x->term[i].stride != y->term[i].stride)
+      return false;
+  return true;
+}
+
+/* Registers for a product of one tile. */
+static void take_turn(KernelEmit *e, const KInst *in, Block *k) {
+  k->b_loaded = has_loaded(e, in);
+  e->tiles.turn++;
+  if (!k->b_loaded) e->tiles.b++;
+  k->tile_c = e->tiles.turn % TILE_A;
+  k->tile_a = TILE_A + e->tiles.turn % 2;
+  k->tile_b = TILE_B + e->tiles.b % 2;
+}
 
 void emit_mma(KernelEmit *e, const KInst *in) {
   const KMma *s = in->mma;
@@ -188,13 +214,15 @@ void emit_mma(KernelEmit *e, const KInst *in) {
   Piece piece[4];
   uint32_t n = pieces_of(s, piece);
   int64_t wide = s->n > 1 ? 2 : 1, high = 4 / wide;
+  bool one = n == 1 && piece[0].tiles == 1 && piece[0].steps == 1 && s->n == 1 && e->tile.rows;
   for (uint32_t p = 0; p < n; p++) {
     const Piece *q = &piece[p];
     if (!e->tile.rows) configure(e, q->shape);
     for (int64_t g = 0; g < s->n; g += wide)
       for (int64_t t = 0; t < q->tiles; t += high) {
         int64_t row = q->row + t * TILE_ROWS;
-        Block k = {.sizes = s, .piece = q};
+        Block k = {.sizes = s, .piece = q, .tile_a = TILE_A, .tile_b = TILE_B};
+        if (one) take_turn(e, in, &k);
         k.tiles = q->tiles - t < high ? q->tiles - t : high;
         k.groups = s->n - g < wide ? s->n - g : wide;
         k.c = at_byte(e, c, 64 * (row * s->n + g));
@@ -203,6 +231,7 @@ void emit_mma(KernelEmit *e, const KInst *in) {
         emit_block(e, &k);
       }
   }
+  e->tiles.last = one ? in : NULL;
 }
 
 static bool uses_tiles(const KernelEmit *e, TileShape *one) {

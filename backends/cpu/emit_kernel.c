@@ -233,7 +233,13 @@ static void emit_inst(KernelEmit *e, const KInst *in) {
 }
 
 static void emit_region(KernelEmit *e, const KRegion *r) {
-  for (uint32_t i = 0; i < r->n; i++) emit_inst(e, r->inst[i]);
+  e->tiles.last = NULL;
+  for (uint32_t i = 0; i < r->n; i++) {
+    bool mma = r->inst[i]->op == KOP_mma;
+    if (kop_kind(r->inst[i]->op) == 'M' && !mma) e->tiles.last = NULL;
+    emit_inst(e, r->inst[i]);
+  }
+  e->tiles.last = NULL;
 }
 
 /* ---- the function -------------------------------------------------------------------------------

@@ -360,6 +360,32 @@ static void test_mma(void **state) {
         "  }\n}\n",
         i, sizes[i].m, sizes[i].n, sizes[i].k, sizes[i].m2, sizes[i].n, sizes[i].k2,
         sizes[i].m * sizes[i].n);
+  /* the same b twice; then another; then the same place with something else in it */
+  buf_puts(&text, "kernel @mma_b(%a: ptr<i8>, %b: ptr<i8>, %out: ptr<i32>; %n) class map {\n"
+                  "  local %c: ptr<i32>[1024]\n"
+                  "  local %p: ptr<i8>[1024]\n"
+                  "  par %i in 0..%n {\n"
+                  "    for %j in 0..8 {\n"
+                  "      %v = load v16i32 %b[%j*64 + %i]\n"
+                  "      store %v, %p[%j*64]\n"
+                  "      store %v, %p[%j*64 + 512]\n"
+                  "    }\n"
+                  "    mma %c[0], %a[0], %p[0] m=16 n=1 k=8 row=64 group=0\n"
+                  "    mma %c[256], %a[32], %p[0] m=16 n=1 k=8 row=64 group=0\n"
+                  "    mma %c[512], %a[32], %p[64] m=16 n=1 k=8 row=64 group=0\n"
+                  "    store i32 7, %p[100]\n"
+                  "    mma %c[512], %a[7], %p[64] m=16 n=1 k=8 row=64 group=0 add\n"
+                  "    for %j in 0..2 unroll {\n"
+                  "      mma %c[768], %a[0], %p[%j*64] m=16 n=1 k=8 row=64 group=0\n"
+                  "    }\n"
+                  "    %r = for %j in 0..64 carry %x = v16i32 0 {\n"
+                  "      %v = load v16i32 %c[%j*16]\n"
+                  "      %y = mul %x, 40503\n"
+                  "      %z = add %y, %v\n"
+                  "      yield %z\n"
+                  "    }\n"
+                  "    store %r, %out[%i*16]\n"
+                  "  }\n}\n");
   check_all(text.data, NULL, "tiles");
   buf_free(&text);
 }
