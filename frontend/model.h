@@ -90,9 +90,10 @@ const Weight *model_weight(const Model *m, const char *name); /* NULL when absen
  */
 
 typedef struct BuildOptions {
-  int64_t context; /* positions of the KV cache; 0: the model's own limit */
-  int64_t chunk;   /* largest S of one prefill run */
-  DType kv;        /* f32 or f16 */
+  int64_t context;    /* positions of the KV cache; 0: the model's own limit */
+  int64_t chunk;      /* largest S of one prefill run */
+  DType kv;           /* f32 or f16; f32 when it has a format */
+  Storage kv_storage; /* Q_plain or q8_0 */
 } BuildOptions;
 
 /* One architecture: a row of frontend/arch/archs.def and one file. */

@@ -128,8 +128,11 @@ typedef struct StateDef {
   const char *name;
   StateKind kind;
   int64_t slots, context, kv_heads, head_dim;
-  DType dtype; /* f32 or f16 */
+  DType dtype;     /* f32 or f16; f32 when it has a format */
+  Storage storage; /* Q_plain, or q8_0: blocks of 32 along a head, the last one padded */
 } StateDef;
+const char *cache_format_name(const StateDef *s);         /* "f16", "q8_0" */
+bool cache_format_parse(const char *name, StateDef *out); /* sets dtype and storage */
 
 /* ---- operators
  * --------------------------------------------------------------------------------------- */

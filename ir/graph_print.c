@@ -124,7 +124,7 @@ static void print_state(const StateDef *s, Buf *out) {
   buf_name(out, '%', s->name);
   buf_printf(out, " : cache<slots=%lld, context=%lld, kv_heads=%lld, head_dim=%lld, %s>\n",
              (long long)s->slots, (long long)s->context, (long long)s->kv_heads,
-             (long long)s->head_dim, dtype_name(s->dtype));
+             (long long)s->head_dim, cache_format_name(s));
 }
 
 /* ---- graphs ---- */

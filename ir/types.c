@@ -62,6 +62,17 @@ bool storage_parse(const char *name, Storage *out) {
   return false;
 }
 
+const char *cache_format_name(const StateDef *s) {
+  return s->storage == Q_plain ? dtype_name(s->dtype) : storage_name(s->storage);
+}
+
+bool cache_format_parse(const char *name, StateDef *out) {
+  out->storage = strcmp(name, "q8_0") == 0 ? Q_q8_0 : Q_plain;
+  out->dtype = DT_f32;
+  if (out->storage != Q_plain) return true;
+  return dtype_parse(name, &out->dtype) && (out->dtype == DT_f16 || out->dtype == DT_f32);
+}
+
 bool type_equal(const Type *a, const Type *b) {
   if (a->dtype != b->dtype || a->storage != b->storage || a->rank != b->rank) return false;
   for (uint32_t i = 0; i < a->rank; i++) {

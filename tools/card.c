@@ -68,7 +68,7 @@ void card_write(const Model *model, const Module *m, const CompileOptions *o,
     json_object_set_new(card, "weights", formats);
     json_object_set_new(card, "activations", json_string(o->act));
     if (m->nstates) {
-      json_object_set_new(card, "kv_cache", json_string(dtype_name(m->states[0].dtype)));
+      json_object_set_new(card, "kv_cache", json_string(cache_format_name(&m->states[0])));
       json_object_set_new(card, "context", json_integer(m->states[0].context));
     }
     json_object_set_new(card, "levels", level_names(levels, nlevels));

@@ -12,7 +12,7 @@
 #include <string.h>
 #include <sys/resource.h>
 
-static const char *const kv_names[] = {"f16", "f32", NULL};
+static const char *const kv_names[] = {"f16", "f32", "q8_0", NULL};
 static const char *const emit_names[] = {"exe", "lib",   "obj",    "llvm-ir",
                                          "asm", "graph", "kernel", NULL};
 static const char *const task_names[] = {"generate", "embed", "encode", "tokenize", NULL};
@@ -173,7 +173,10 @@ static Status build_graphs(Job *j) {
   const CompileOptions *o = j->o;
   const char *kv = o->kv ? o->kv : strcmp(o->act, "f32") == 0 ? "f32" : "f16";
   BuildOptions b = {.context = o->context, .chunk = o->chunk};
-  dtype_parse(kv, &b.kv);
+  StateDef cache = {0};
+  cache_format_parse(kv, &cache);
+  b.kv = cache.dtype;
+  b.kv_storage = cache.storage;
   return model_build(j->model, &b, j->d, &j->module);
 }
 

@@ -66,7 +66,8 @@ static Status load_attention(Decoder *l, Loader *w, int i, Attention *a) {
                        l->context,
                        l->kv_heads,
                        l->head_dim,
-                       l->kv};
+                       l->kv,
+                       l->kv_storage};
   a->cache = module_state(l->m, &kv_state);
   return OK;
 }

@@ -70,6 +70,7 @@ struct Decoder {
   double embed_scale;                      /* the embedding is multiplied by it; 1: none */
   double attn_scale, attn_cap, logits_cap; /* caps: cap * tanh(x / cap); 0: none */
   DType kv;
+  Storage kv_storage;
   Rope rope[DECODER_ROPES];
   int nropes;
   LayerKind *kind; /* of each layer */

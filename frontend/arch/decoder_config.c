@@ -149,6 +149,7 @@ static Status choose_context(Decoder *l, const BuildOptions *o, Diag *d) {
   if (l->logits_chunk > l->chunk) l->logits_chunk = l->chunk;
   if (l->logits_chunk < 1) l->logits_chunk = 1;
   l->kv = o->kv;
+  l->kv_storage = o->kv_storage;
   return OK;
 }
 

@@ -63,6 +63,17 @@ static int64_t past(const RefCtx *c) {
   return p ? c->dims[p] : 0;
 }
 
+/* A head's row as q8_0 gives it back: blocks of 32, d = f16(max|x| / 127), q = rint(x / d). */
+static void round_q8_0(float *x, int64_t n) {
+  for (int64_t at = 0; at < n; at += 32) {
+    int64_t end = at + 32 < n ? at + 32 : n;
+    float most = 0;
+    for (int64_t i = at; i < end; i++) most = fmaxf(most, fabsf(x[i]));
+    float d = round_float(fminf(most / 127, 65504), DT_f16), inverse = d > 0 ? 1 / d : 0;
+    for (int64_t i = at; i < end; i++) x[i] = d * fminf(fmaxf(rintf(x[i] * inverse), -127), 127);
+  }
+}
+
 REF(kv_append) {
   const RefTensor *k = ref_value(c, op->in[1]), *v = ref_value(c, op->in[2]);
   uint32_t index;
@@ -75,6 +86,10 @@ REF(kv_append) {
   for (int64_t i = 0; i < k->elements; i++) {
     cache->k[at * row + i] = round_float(k->f[i], state->dtype);
     cache->v[at * row + i] = round_float(v->f[i], state->dtype);
+  }
+  for (int64_t i = 0; state->storage == Q_q8_0 && i < k->elements; i += state->head_dim) {
+    round_q8_0(cache->k + at * row + i, state->head_dim);
+    round_q8_0(cache->v + at * row + i, state->head_dim);
   }
   ref_result(c, op->out[0]);
   return OK;

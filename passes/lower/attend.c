@@ -69,7 +69,13 @@ static void find_operands(Attend *a, Lower *l) {
 
 static void declare_locals(Attend *a) {
   KBuilder *b = &a->d.b;
-  a->query = k_local(b, "q", K_f32, a->tile * ((a->dim + 15) / 16 * 16));
+  if (a->cache.q8) {
+    a->query_act = act_layout(Q_act_i16, a->dim);
+    a->query = k_local(b, "q", K_i8, a->tile * a->query_act.row_bytes);
+    a->scaled = k_local(b, "scaled", K_f32, 2 * a->tile * a->chunk);
+  } else {
+    a->query = k_local(b, "q", K_f32, a->tile * ((a->dim + 15) / 16 * 16));
+  }
   a->p = k_local(b, "p", K_f32, a->tile * a->chunk);
   a->sums = k_local(b, "sums", K_f32, a->tile * attend_row(a));
 }
@@ -106,7 +112,7 @@ static void count_work(Attend *a, DimId queries) {
   d->flops =
       dim_mul(l, dim_mul(l, queries, keys), dim_const(dims, 2 * a->heads * (a->dim + a->vdim)));
   if (!a->cached) return;
-  int64_t key = a->kv_heads * (a->dim + a->cache.padded) * (int64_t)kscalar_size(a->cache.type);
+  int64_t key = a->kv_heads * cache_key_bytes(&a->cache);
   draft_traffic(d, dim_mul(l, keys, dim_const(dims, key)));
 }
 
@@ -363,7 +369,7 @@ static void attend_one(Attend *a, Lower *l, DimId queries) {
 /* Rows a tile: what the target says and the locals (64 KiB) have room for. */
 static uint32_t rows_of_tile(const Attend *a, uint32_t wanted) {
   uint32_t n = wanted < MAX_TILE ? wanted : MAX_TILE;
-  int64_t floats = a->dim + 16 + a->chunk + attend_row(a);
+  int64_t floats = a->dim + 64 + (a->cache.q8 ? 3 : 1) * a->chunk + attend_row(a);
   while (n > 1 && n * floats * 4 > 60 * 1024) n--;
   return n ? n : 1;
 }

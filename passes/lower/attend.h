@@ -2,8 +2,8 @@
  *
  * A tile is up to MAX_TILE rows, a row being one head of one token; all its rows read one key head.
  * attend.c says which rows and which keys, attend_tile.c runs the softmax over them, attend_cache.c
- * knows how keys and values lie in memory. Scores are in powers of two: queries enter times
- * scale * log2(e).
+ * and attend_q8.c know how keys and values lie in memory. Scores are in powers of two: queries
+ * enter times scale * log2(e).
  */
 #ifndef INGOT_PASSES_ATTEND_H
 #define INGOT_PASSES_ATTEND_H
@@ -30,6 +30,8 @@ typedef struct Attend {
   /* locals: queries [tile][dim padded], scores and weights [tile][chunk], sums [tile][vdim padded]
    */
   KVal query, p, sums;
+  ActLayout query_act; /* q8_0: of a row of `query`, which is bytes then */
+  KVal scaled;         /* q8_0: local [2][tile][chunk], see attend_q8.c */
   /* of the tile being computed */
   uint32_t tile, vectors; /* rows; vectors of keys or columns that they meet at once */
   KVal kv_head, head[MAX_TILE], token[MAX_TILE], position[MAX_TILE]; /* position: v16i32 */
@@ -46,7 +48,7 @@ typedef struct Shares {
 } Shares;
 
 static inline int64_t attend_row(const Attend *a) { /* floats of a row of sums */
-  return (a->vdim + 15) / 16 * 16;
+  return a->cache.q8 ? a->cache.dim : (a->vdim + 15) / 16 * 16;
 }
 static inline KVal k_add64(KBuilder *b, KVal x, int64_t y) {
   return k_op2(b, KOP_add, x, k_i64(b, y));
@@ -63,6 +65,20 @@ void attend_scores(Attend *a, KVal key, uint32_t n, KVal *s);
 void attend_add_values(Attend *a, KVal first, KVal count, const Shares *shares);
 /* Without a cache: a launch that lays keys out as in one. */
 void attend_pack_keys(Attend *a, Lower *l);
+
+/* For one token, while `n` vectors of keys from `key` on meet `step` dimensions: as much of their
+ * values is prefetched. */
+void attend_prefetch_values(Attend *a, KVal key, uint32_t n, KVal d, int64_t step);
+
+/* ---- attend_q8.c ---- */
+
+void attend_q8_scores(Attend *a, KVal key, uint32_t n, KVal *s);
+/* The weights of `count` keys for the `wide` vectors of columns from `c` on, then one of them: that
+ * of key `j` (counted as in the local) for the set's block of 32 columns. */
+void attend_q8_weights(Attend *a, KVal first, KVal count, int64_t c, uint32_t wide);
+KVal attend_q8_weight(Attend *a, uint32_t i, KVal j, int64_t block);
+/* 16 codes of the value of one key, from column 16 * vec. */
+KVal attend_q8_value(Attend *a, KVal key, int64_t vec);
 
 /* ---- attend_tile.c ---- */
 

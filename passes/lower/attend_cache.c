@@ -40,6 +40,11 @@ void attend_load_queries(Attend *a) {
     KAddr from = k_at(k_at(k_addr(a->qb), a->token[i], attend_stride(a, &a->q, 0)), a->head[i],
                       attend_stride(a, &a->q, 1));
     QueryRow r = {a, from};
+    if (a->cache.q8) {
+      KAddr to = k_off(k_addr(a->query), i * a->query_act.row_bytes);
+      act_quantise(&a->d, Q_act_i16, to, a->dim, query_vector, &r);
+      continue;
+    }
     for (int64_t d = 0; d < a->dim; d += 16) {
       KVal left = k_int(b, KT(i32, 16), a->dim - d);
       KVal mask = a->dim - d < 16 ? k_op2(b, KOP_lt, k_iota(b), left) : 0;
@@ -62,8 +67,7 @@ static void prefetch_cache(Attend *a, KAddr at, int64_t n) {
   for (int64_t i = 0; i < n; i += line) k_prefetch(&a->d.b, k_off(at, i));
 }
 
-/* While `n` vectors of keys from `key` on meet `step` dimensions: as much of their values. */
-static void prefetch_values(Attend *a, KVal key, uint32_t n, KVal d, int64_t step) {
+void attend_prefetch_values(Attend *a, KVal key, uint32_t n, KVal d, int64_t step) {
   if (!a->stream) return;
   KAddr at = k_at(k_off(k_addr(a->vb), a->cache.values), a->kv_head, a->cache.value_head);
   at = k_at(k_at(at, key, a->cache.padded), d, 16 * n);
@@ -97,10 +101,14 @@ static KVal load_keys(Attend *a, KVal key, KVal d, int64_t d_off) {
 
 void attend_scores(Attend *a, KVal key, uint32_t n, KVal *s) {
   KBuilder *b = &a->d.b;
+  if (a->cache.q8) {
+    attend_q8_scores(a, key, n, s);
+    return;
+  }
   int64_t step = a->dim % 4 == 0 ? 4 : 1;
   for (uint32_t i = 0; i < a->tile * n; i++) s[i] = k_f32(b, 16, 0);
   KVal d = k_for(b, "d", k_i64(b, 0), k_i64(b, a->dim), step, a->tile * n, s);
-  prefetch_values(a, key, n, d, step);
+  attend_prefetch_values(a, key, n, d, step);
   for (int64_t u = 0; u < step; u++) {
     KVal x[KEY_VECTORS];
     for (uint32_t v = 0; v < n; v++) x[v] = load_keys(a, k_add64(b, key, 16 * v), d, u);
@@ -167,6 +175,7 @@ void attend_pack_keys(Attend *a, Lower *l) {
 /* 16 columns of the value of one key, from column 16 * vec. */
 static KVal load_value(Attend *a, KVal key, int64_t vec) {
   KBuilder *b = &a->d.b;
+  if (a->cache.q8) return attend_q8_value(a, key, vec);
   if (a->cached) {
     KAddr at = k_at(k_off(k_addr(a->vb), a->cache.values), a->kv_head, a->cache.value_head);
     at = k_off(k_at(at, key, a->cache.padded), 16 * vec);
@@ -182,6 +191,13 @@ static KVal load_value(Attend *a, KVal key, int64_t vec) {
   return k_cvt(b, k_load_mask(b, t, at, there), K_f32);
 }
 
+/* The weight of key `j` for row i, splat; q8_0: for the set's block of 32 columns. */
+static KVal load_weight(Attend *a, uint32_t i, KVal j, int64_t block) {
+  KBuilder *b = &a->d.b;
+  if (a->cache.q8) return attend_q8_weight(a, i, j, block);
+  return k_splat(b, k_load(b, KT(f32, 1), k_off(k_at(k_addr(a->p), j, 1), i * a->chunk)));
+}
+
 /* `wide` vectors of columns from vector `c` on. */
 static void add_columns(Attend *a, KVal first, KVal count, const Shares *shares, int64_t c,
                         uint32_t wide) {
@@ -189,14 +205,18 @@ static void add_columns(Attend *a, KVal first, KVal count, const Shares *shares,
   uint32_t n = a->tile * wide;
   KVal o[MAX_TILE * KEY_VECTORS];
   for (uint32_t i = 0; i < n; i++) o[i] = k_f32(b, 16, 0);
+  if (a->cache.q8) attend_q8_weights(a, first, count, c, wide);
   KVal j = k_for(b, "j", k_i64(b, 0), count, 1, n, o);
   KVal key = k_op2(b, KOP_add, first, j), value[KEY_VECTORS];
   if (c == 0) prefetch_next_keys(a, key);
   for (uint32_t v = 0; v < wide; v++) value[v] = load_value(a, key, c + v);
   for (uint32_t i = 0; i < a->tile; i++) {
-    KAddr at = k_off(k_at(k_addr(a->p), j, 1), i * a->chunk);
-    KVal p = k_splat(b, k_load(b, KT(f32, 1), at));
-    for (uint32_t v = 0; v < wide; v++) o[i * wide + v] = k_fma(b, p, value[v], o[i * wide + v]);
+    KVal p = 0;
+    for (uint32_t v = 0; v < wide; v++) {
+      bool next = v == 0 || (a->cache.q8 && (c + v) % 2 == 0);
+      if (next) p = load_weight(a, i, j, (c + v) / 2 - c / 2);
+      o[i * wide + v] = k_fma(b, p, value[v], o[i * wide + v]);
+    }
   }
   k_for_end(b, o);
   for (uint32_t i = 0; i < n; i++) {
@@ -206,9 +226,12 @@ static void add_columns(Attend *a, KVal first, KVal count, const Shares *shares,
 }
 
 void attend_add_values(Attend *a, KVal first, KVal count, const Shares *shares) {
-  int64_t vectors = attend_row(a) / 16, sets = (vectors + a->vectors - 1) / a->vectors;
+  int64_t unit = a->cache.q8 && a->vectors > 1 ? 2 : 1; /* blocks of columns stay whole */
+  int64_t units = attend_row(a) / 16 / unit, most = a->vectors / unit;
+  int64_t sets = (units + most - 1) / most;
   for (int64_t s = 0; s < sets; s++) { /* equally wide, as far as possible */
-    int64_t c = vectors * s / sets;
-    add_columns(a, first, count, shares, c, (uint32_t)(vectors * (s + 1) / sets - c));
+    int64_t c = units * s / sets;
+    uint32_t wide = (uint32_t)(units * (s + 1) / sets - c);
+    add_columns(a, first, count, shares, c * unit, wide * (uint32_t)unit);
   }
 }

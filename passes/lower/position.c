@@ -4,7 +4,8 @@
  * literals: dynamic:  freq_i = base^(-2i/dim) * exp(-2i/(dim-2) * log(stretch)), stretch from
  * seq_len; longrope: freq_i = 1 / (list_i * base^(2i/dim)), list chosen by seq_len. kv_append
  * writes keys transposed in blocks of 16 positions (lower.h, CacheLayout), so that attention loads
- * 16 keys of one dimension as one vector: a scatter here, once, for a load there, many times.
+ * 16 keys of one dimension as one vector: a scatter here, once, for a load there, many times. For a
+ * q8_0 cache a head's row goes through a local, where it is quantised.
  */
 #include "passes/lower/lower.h"
 
@@ -239,46 +240,132 @@ static const Op *own_rope(const Lower *l, const Op *append) {
   return graph_get(l->g, graph_value(l->g, append->in[1])->def);
 }
 
+/* One launch of kv_append; t, h and at: token, head and position of the par iteration. */
+typedef struct Append {
+  Draft d;
+  const Op *rope;
+  RopeIn in;
+  Place cache, k, v;
+  CacheLayout c;
+  int64_t width; /* of a head */
+  KVal buffer, t, h, at;
+} Append;
+
+/* A head's row of keys (rotated) or values to `y`, elements `step` apart. */
+static void append_row(Append *a, bool values, KAddr y, KScalar type, int64_t step) {
+  KBuilder *b = &a->d.b;
+  const Place *from = values ? &a->v : &a->k;
+  RopeBody r = {.d = &a->d, .y = y, .ys = type, .step = step};
+  if (a->rope && !values) {
+    rope_head(&r, &a->in, a->t, a->h);
+    return;
+  }
+  r.xs = kscalar_of(from->dtype);
+  r.x = head_addr(&a->d, from, a->t, a->h, false);
+  draft_span(&a->d, k_i64(b, 0), k_i64(b, a->width), 0, NULL, copy_body, &r);
+}
+
+static void append_floats(Append *a) {
+  KBuilder *b = &a->d.b;
+  const CacheLayout *c = &a->c;
+  KVal block = k_op2(b, KOP_lshr, a->at, k_i64(b, 4)),
+       lane = k_op2(b, KOP_and, a->at, k_i64(b, 15));
+  KAddr key = k_at(k_at(k_addr(a->buffer), a->h, c->key_head), block, 16 * c->dim);
+  append_row(a, false, k_at(key, lane, 1), c->type, 16);
+  KAddr value = k_at(k_off(k_addr(a->buffer), c->values), a->h, c->value_head);
+  append_row(a, true, k_at(value, a->at, c->padded), c->type, 1);
+}
+
+/* The 32 floats at `x` to codes at `to`, `zero` added to each; gives their scale, an f16. */
+static KVal q8_block(KBuilder *b, KAddr x, KAddr to, int64_t zero) {
+  KVal v[2] = {k_load(b, KT(f32, 16), x), k_load(b, KT(f32, 16), k_off(x, 16))};
+  KVal most = k_op2(b, KOP_max, k_op1(b, KOP_abs, v[0]), k_op1(b, KOP_abs, v[1]));
+  KVal d = k_op2(b, KOP_div, k_op1(b, KOP_reduce_max, most), k_f32(b, 1, 127));
+  KVal half = k_cvt(b, k_op2(b, KOP_min, d, k_f32(b, 1, 65504)), K_f16), none = k_f32(b, 1, 0);
+  d = k_cvt(b, half, K_f32);
+  KVal inverse = k_op2(b, KOP_div, k_f32(b, 1, 1), d);
+  inverse = k_splat(b, k_select(b, k_op2(b, KOP_gt, d, none), inverse, none));
+  for (int i = 0; i < 2; i++) {
+    KVal q = k_op1(b, KOP_rint, k_op2(b, KOP_mul, v[i], inverse));
+    q = k_op2(b, KOP_min, k_op2(b, KOP_max, q, k_f32(b, 16, -127)), k_f32(b, 16, 127));
+    KVal code = k_op2(b, KOP_add, k_cvt(b, q, K_i32), k_int(b, KT(i32, 16), zero));
+    k_store(b, k_cvt(b, code, K_i8), k_off(to, 16 * i));
+  }
+  return half;
+}
+
+/* The codes of one key, four dimensions a word, to the words of its lane. */
+static void scatter_codes(Append *a, KVal codes, KAddr to) {
+  KBuilder *b = &a->d.b;
+  for (int64_t d = 0; d < a->c.dim; d += 64) {
+    KAddr from = k_off(k_addr(codes), d), at = k_lane(k_off(to, 16 * d), 16);
+    if (a->c.dim - d >= 64) {
+      k_store(b, k_load(b, KT(i32, 16), from), at);
+      continue;
+    }
+    KVal there = k_op2(b, KOP_lt, k_iota(b), k_int(b, KT(i32, 16), (a->c.dim - d) / 4));
+    k_store_mask(b, k_load_mask(b, KT(i32, 16), from, there), at, there);
+  }
+}
+
+static void append_q8(Append *a, KVal row, KVal codes) {
+  KBuilder *b = &a->d.b;
+  const CacheLayout *c = &a->c;
+  KVal block = k_op2(b, KOP_lshr, a->at, k_i64(b, 4)),
+       lane = k_op2(b, KOP_and, a->at, k_i64(b, 15));
+  for (int values = 0; values < 2; values++) {
+    for (int64_t d = a->width / 16 * 16; d < c->dim; d += 16)
+      k_store(b, k_f32(b, 16, 0), k_off(k_addr(row), d));
+    append_row(a, values, k_addr(row), K_f32, 1);
+    KAddr scale = k_off(k_addr(a->buffer), values ? c->value_scales : c->key_scales);
+    scale = k_at(k_at(k_at(scale, a->h, c->scale_head), block, c->dim), lane, 2);
+    KAddr to = k_at(k_off(k_addr(a->buffer), c->values), a->h, c->value_head);
+    to = values ? k_at(to, a->at, c->dim) : k_addr(codes);
+    for (int64_t d = 0; d < c->dim; d += 32) {
+      KVal half = q8_block(b, k_off(k_addr(row), d), k_off(to, d), values ? 0 : 128);
+      k_store(b, half, k_off(scale, d));
+    }
+    KAddr key = k_at(k_at(k_addr(a->buffer), a->h, c->key_head), block, 16 * c->dim);
+    if (!values) scatter_codes(a, codes, k_at(key, lane, 4));
+  }
+}
+
 static void lower_append(Lower *l, const Op *op) {
   const StateDef *def;
-  const Op *rope = own_rope(l, op);
-  Place cache = place_state(l, op->in[0], &def), k = {0}, v = place_as_strided(l, op->in[2]);
-  CacheLayout c = cache_layout(def);
-  RopeIn in = {0};
-  if (rope)
-    in = rope_in(l, rope);
+  Append a = {.rope = own_rope(l, op)};
+  a.cache = place_state(l, op->in[0], &def);
+  a.v = place_as_strided(l, op->in[2]);
+  a.c = cache_layout(def);
+  a.width = def->head_dim;
+  if (a.rope)
+    a.in = rope_in(l, a.rope);
   else
-    k = place_as_strided(l, op->in[1]);
-  place_set(l, op->out[0], &cache);
-  Draft d;
-  draft_begin(&d, l, KC_map, rope ? "rope_append" : "kv_append");
-  KBuilder *b = &d.b;
-  d.extent = dim_mul(l, v.dim[0], v.dim[1]);
-  d.flops = dim_mul(l, d.extent, dim_const(l->m->dims, 2 * c.dim));
-  int64_t stored = (c.dim + c.padded) * (int64_t)kscalar_size(c.type);
-  draft_traffic(&d, dim_mul(l, d.extent, dim_const(l->m->dims, stored)));
-  KVal heads = k_i64(b, def->kv_heads), width = k_i64(b, c.dim), zero = k_i64(b, 0);
-  KVal buffer = draft_buffer(&d, &cache, c.type, true);
-  KVal past = past_dim(l) ? draft_dim(&d, past_dim(l)) : zero;
-  KVal p = k_par(b, "p", draft_dim(&d, d.extent));
-  KVal t = k_op2(b, KOP_div, p, heads), h = k_op2(b, KOP_rem, p, heads);
-  KVal at = k_op2(b, KOP_add, past, t);
-  KVal block = k_op2(b, KOP_lshr, at, k_i64(b, 4)), lane = k_op2(b, KOP_and, at, k_i64(b, 15));
-  RopeBody keys = {.d = &d, .ys = c.type, .step = 16};
-  keys.y = k_at(k_at(k_at(k_addr(buffer), h, c.key_head), block, 16 * c.dim), lane, 1);
-  if (rope) {
-    rope_head(&keys, &in, t, h);
-  } else {
-    keys.xs = kscalar_of(k.dtype);
-    keys.x = head_addr(&d, &k, t, h, false);
-    draft_span(&d, zero, width, 0, NULL, copy_body, &keys);
+    a.k = place_as_strided(l, op->in[1]);
+  place_set(l, op->out[0], &a.cache);
+  Draft *d = &a.d;
+  draft_begin(d, l, KC_map, a.rope ? "rope_append" : "kv_append");
+  KBuilder *b = &d->b;
+  d->extent = dim_mul(l, a.v.dim[0], a.v.dim[1]);
+  d->flops = dim_mul(l, d->extent, dim_const(l->m->dims, 2 * a.width));
+  draft_traffic(d, dim_mul(l, d->extent, dim_const(l->m->dims, cache_key_bytes(&a.c))));
+  KVal heads = k_i64(b, def->kv_heads);
+  a.buffer = draft_buffer(d, &a.cache, a.c.type, true);
+  KVal past = past_dim(l) ? draft_dim(d, past_dim(l)) : k_i64(b, 0);
+  KVal row = 0, codes = 0;
+  if (a.c.q8) {
+    row = k_local(b, "row", K_f32, a.c.dim);
+    codes = k_local(b, "codes", K_i8, a.c.dim);
   }
-  RopeBody values = {.d = &d, .xs = kscalar_of(v.dtype), .ys = c.type, .step = 1};
-  values.x = head_addr(&d, &v, t, h, false);
-  values.y = k_at(k_at(k_off(k_addr(buffer), c.values), h, c.value_head), at, c.padded);
-  draft_span(&d, zero, width, 0, NULL, copy_body, &values);
+  KVal p = k_par(b, "p", draft_dim(d, d->extent));
+  a.t = k_op2(b, KOP_div, p, heads);
+  a.h = k_op2(b, KOP_rem, p, heads);
+  a.at = k_op2(b, KOP_add, past, a.t);
+  if (a.c.q8)
+    append_q8(&a, row, codes);
+  else
+    append_floats(&a);
   k_par_end(b);
-  draft_end(&d);
+  draft_end(d);
 }
 
 Status lower_position(Lower *l, const Op *op) {

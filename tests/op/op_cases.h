@@ -175,6 +175,22 @@ CASE("attention_kv, chunks, mask", SUM, RUNS(520, 2),
      "%q: tensor<Sx9x8 x f32>, %k: tensor<Sx1x8 x f32>, %v: tensor<Sx1x8 x f32>, "
      "%mask: tensor<(P+S) x f32>",
      "y: %y", ATTEND(", %mask {scale = 0.35, causal = true}"))
+/* The query enters in 15 bits: half of 1 / 16256 of its largest element each. */
+CASE("attention_kv, q8_0", 1e-4, RUNS(7, 1, 3, 60), CACHE("q8_0"), QKV, "y: %y",
+     ATTEND(" {scale = 0.204, causal = true}"))
+CASE("attention_kv, q8_0, heads of 80, cap", 1e-4, RUNS(70, 1),
+     "state %kv : cache<slots=1, context=100, kv_heads=2, head_dim=80, q8_0>\n",
+     "%q: tensor<Sx4x80 x f32>, %k: tensor<Sx2x80 x f32>, %v: tensor<Sx2x80 x f32>", "y: %y",
+     ATTEND(" {scale = 0.1118, causal = true, softcap = 3}"))
+CASE("attention_kv, q8_0, heads of 160, mask", 1e-4, RUNS(5, 1),
+     "state %kv : cache<slots=1, context=64, kv_heads=1, head_dim=160, q8_0>\n",
+     "%q: tensor<Sx2x160 x f32>, %k: tensor<Sx1x160 x f32>, %v: tensor<Sx1x160 x f32>, "
+     "%mask: tensor<(P+S) x f32>",
+     "y: %y", ATTEND(", %mask {scale = 0.079, causal = true}"))
+CASE("attention_kv, q8_0, chunks", 1e-4, RUNS(255, 1, 1, 290, 9), DEEP("1", "q8_0"), DEEP_QKV,
+     "y: %y", ATTEND(" {scale = 0.35, causal = true}"))
+CASE("attention_kv, q8_0, chunks, window", 1e-4, RUNS(300, 1, 200, 1), DEEP("1", "q8_0"), DEEP_QKV,
+     "y: %y", ATTEND(" {scale = 0.35, causal = true, window = 150}"))
 CASE("attention", SUM, RUNS(1, 9), "", QKV, "y: %y",
      "%y = attention %q, %k, %v {scale = 0.204, causal = true}\n")
 CASE("attention, both ways, chunks, window", SUM, RUNS(300), "", DEEP_QKV, "y: %y",

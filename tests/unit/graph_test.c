@@ -182,6 +182,7 @@ static const char round_trip[] =
     "  const %lists : tensor<2x2 x f32> = dense [1, 2, 3, 4]\n"
     "  const %rows : tensor<240x72 x f32> = weight \"a\", \"b\"\n"
     "  state %kv0 : cache<slots=1, context=8192, kv_heads=1, head_dim=24, f16>\n"
+    "  state %kv1 : cache<slots=1, context=64, kv_heads=2, head_dim=40, q8_0>\n"
     "\n"
     "  graph @decode(%ids: tensor<S x i32>, %pos: tensor<S x i32>, %len: tensor<1 x i32>, %mask: "
     "tensor<(P+S) x f32>, %many: tensor<(max)x4 x f32>) -> (logits: %logits, \"two words\": %c) {\n"
@@ -340,8 +341,10 @@ static void parser_refuses(void **state) {
           "twice");
   refuses("module @m { state %s : cache<slots=0, context=1, kv_heads=1, head_dim=1, f16> }",
           "slots");
+  refuses("module @m { state %s : cache<slots=1, context=1, kv_heads=1, head_dim=1, q4_0> }",
+          "cache of 'q4_0' (expected f16, f32 or q8_0)");
   refuses("module @m { state %s : cache<slots=1, context=1, kv_heads=1, head_dim=1, i8> }",
-          "f16 or f32");
+          "cache of 'i8'");
   refuses(GRAPH("%y = relus %x"), "is it 'relu'?");
   refuses(GRAPH("%y = frobnicate %x"), "no op is named 'frobnicate'");
   refuses(GRAPH("%y = relu %z"), "%z is not defined above");

@@ -25,7 +25,7 @@ from safetensors.numpy import load_file, save_file
 import common
 
 BLOCK = 64  # positions whose probabilities are held in float64 at once
-VARIANTS = ["", "--act i8", "--kv f32"]
+VARIANTS = ["", "--act i8", "--kv f32", "--kv q8_0"]
 
 
 def ordinary_text():
