@@ -22,7 +22,9 @@
 #include <string.h>
 
 /* Tokens of a par iteration; keys of a chunk, and with a sliding window (of which decode reads
- * little, to be shared by all threads). */
+ * little, to be shared by all threads). SmolLM2 on two threads, ms a decode step in attention at
+ * 512 and 4,096 tokens, and of a prefill of 4,096: chunks of 128 0.27, 1.52, 1244; of 256 0.28,
+ * 1.37, 1231; of 512 0.34, 1.48, 1210. */
 enum { GRAIN = 12, CHUNK = 256, WINDOW_CHUNK = 128 };
 
 /* ---- the op -------------------------------------------------------------------------------- */
