@@ -39,6 +39,7 @@ typedef struct KernelEmit {
   LLVMValueRef fn;
   LLVMValueRef *value; /* by KVal */
   DotChain *chain;     /* by KVal */
+  int16_t *grid;       /* by KVal, where fma is soft (emit_grid.c); else NULL */
   const KInst **user;  /* by KVal: the one instruction that uses it; NULL: none or several */
   TileShape tile;      /* of every mma; rows 0: there are none, or of several shapes */
   TileTurns tiles;
@@ -50,7 +51,7 @@ void emit_kernel(LLVMModuleRef module, const Kernel *k, const CpuTarget *target,
 
 /* ---- inside the translator ---- */
 
-LLVMTypeRef emit_scalar_type(KernelEmit *e, KScalar s); /* bf16 is kept as i16 */
+LLVMTypeRef emit_scalar_type(KernelEmit *e, KScalar s); /* f16 and bf16 are kept as i16 */
 LLVMTypeRef emit_type(KernelEmit *e, KType t);
 static inline KType emit_ktype(const KernelEmit *e, KVal v) {
   return e->kernel->values[v].type;
@@ -60,9 +61,28 @@ LLVMValueRef emit_i64(KernelEmit *e, int64_t v);
 LLVMValueRef emit_splat(KernelEmit *e, LLVMValueRef x, unsigned lanes);
 /* Lanes first .. first + n - 1 of a vector. */
 LLVMValueRef emit_lanes(KernelEmit *e, LLVMValueRef x, unsigned first, unsigned n);
+/* Two vectors one behind the other. */
+LLVMValueRef emit_joined(KernelEmit *e, LLVMValueRef low, LLVMValueRef high);
+LLVMBasicBlockRef emit_new_block(KernelEmit *e, const char *name); /* at the function's end */
+/* The level's features, and what is true of all our functions; one more attribute by its name. */
+void emit_attributes(KernelEmit *e, LLVMValueRef fn);
+void emit_flag(KernelEmit *e, LLVMValueRef fn, const char *name, uint64_t value);
 /* Calls an intrinsic; `types` are its overloaded types (may be none). */
 LLVMValueRef emit_intrinsic(KernelEmit *e, const char *name, LLVMTypeRef *types, unsigned ntypes,
                             LLVMValueRef *args, unsigned nargs);
+
+/* By value, for f32: all its finite values are multiples of 2^grid (emit_grid.c). To be freed. */
+enum { GRID_NONE = INT16_MIN, GRID_ANY = 127 };
+int16_t *emit_grids(const Kernel *k);
+
+/* Where the level has no instruction for it (emit_soft.c): scalars and vectors of f32, f16 as i16.
+ */
+static inline bool emit_is_soft(const KernelEmit *e) {
+  return e->target->isa == INGOT_X86_64_V2;
+}
+LLVMValueRef emit_soft_fma(KernelEmit *e, LLVMValueRef *x, int16_t grid); /* x: a, b, c */
+LLVMValueRef emit_soft_from_half(KernelEmit *e, LLVMValueRef x);
+LLVMValueRef emit_soft_to_half(KernelEmit *e, LLVMValueRef x);
 
 void emit_arith(KernelEmit *e, const KInst *in);
 void emit_convert(KernelEmit *e, const KInst *in);

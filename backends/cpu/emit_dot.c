@@ -10,23 +10,40 @@
  */
 #include "backends/cpu/emit.h"
 
+#include <string.h>
+
 static LLVMTypeRef lanes_of(KernelEmit *e, KScalar s, unsigned n) {
   return LLVMVectorType(emit_scalar_type(e, s), n);
 }
 
+/* The same three instructions by width of vector. */
+typedef struct Packed {
+  uint32_t bytes;
+  const char *pair_words, *pair_bytes, *shuffle;
+} Packed;
+
+static const Packed packed[] = {
+    {16, "llvm.x86.sse2.pmadd.wd", "llvm.x86.ssse3.pmadd.ub.sw.128", "llvm.x86.ssse3.pshuf.b.128"},
+    {32, "llvm.x86.avx2.pmadd.wd", "llvm.x86.avx2.pmadd.ub.sw", "llvm.x86.avx2.pshuf.b"},
+    {64, "llvm.x86.avx512.pmaddw.d.512", "llvm.x86.avx512.pmaddubs.w.512",
+     "llvm.x86.avx512.pshuf.b.512"},
+};
+
+static const Packed *packed_of(const KernelEmit *e) {
+  const Packed *p = packed;
+  while (p->bytes != e->target->vector_bytes) p++;
+  return p;
+}
+
 static LLVMValueRef pair_words(KernelEmit *e, LLVMValueRef a, LLVMValueRef b) {
   LLVMValueRef arg[2] = {a, b};
-  bool wide = e->target->vector_bytes == 64;
-  const char *name = wide ? "llvm.x86.avx512.pmaddw.d.512" : "llvm.x86.avx2.pmadd.wd";
-  return emit_intrinsic(e, name, NULL, 0, arg, 2);
+  return emit_intrinsic(e, packed_of(e)->pair_words, NULL, 0, arg, 2);
 }
 
 static LLVMValueRef pair_bytes(KernelEmit *e, LLVMValueRef a, LLVMValueRef b) {
   LLVMTypeRef i8 = lanes_of(e, K_i8, e->target->vector_bytes);
   LLVMValueRef arg[2] = {LLVMBuildBitCast(e->b, a, i8, ""), LLVMBuildBitCast(e->b, b, i8, "")};
-  bool wide = e->target->vector_bytes == 64;
-  const char *name = wide ? "llvm.x86.avx512.pmaddubs.w.512" : "llvm.x86.avx2.pmadd.ub.sw";
-  return emit_intrinsic(e, name, NULL, 0, arg, 2);
+  return emit_intrinsic(e, packed_of(e)->pair_bytes, NULL, 0, arg, 2);
 }
 
 static LLVMValueRef words_8bit(KernelEmit *e, LLVMValueRef a, LLVMValueRef b) {
@@ -46,20 +63,24 @@ static LLVMValueRef words_8bit(KernelEmit *e, LLVMValueRef a, LLVMValueRef b) {
 /* ---- chains -------------------------------------------------------------------------------------
  */
 
+/* A value of 64 bytes is one, two or four registers. */
+enum { MAX_PIECES = 4 };
+
 static unsigned pieces(const KernelEmit *e) {
   return 64 / e->target->vector_bytes;
 }
 
 static LLVMValueRef take_piece(KernelEmit *e, LLVMValueRef x, unsigned i) {
-  return pieces(e) == 1 ? x : emit_lanes(e, x, 8 * i, 8);
+  unsigned lanes = 16 / pieces(e);
+  return pieces(e) == 1 ? x : emit_lanes(e, x, lanes * i, lanes);
 }
 
-static LLVMValueRef join_pieces(KernelEmit *e, LLVMValueRef part[2]) {
-  if (pieces(e) == 1) return part[0];
-  LLVMValueRef mask[16];
-  for (unsigned i = 0; i < 16; i++)
-    mask[i] = LLVMConstInt(LLVMInt32TypeInContext(e->context), i, 0);
-  return LLVMBuildShuffleVector(e->b, part[0], part[1], LLVMConstVector(mask, 16), "");
+static LLVMValueRef join_pieces(KernelEmit *e, const LLVMValueRef *part) {
+  LLVMValueRef level[MAX_PIECES];
+  memcpy(level, part, pieces(e) * sizeof *part);
+  for (unsigned n = pieces(e); n > 1; n /= 2)
+    for (unsigned i = 0; i < n / 2; i++) level[i] = emit_joined(e, level[2 * i], level[2 * i + 1]);
+  return level[0];
 }
 
 /* How many vpmaddubsw results of codes of so many bits a 16-bit word holds: 8, 4, 2, 1, and 0 for 8
@@ -89,7 +110,7 @@ static void emit_chained(KernelEmit *e, const KInst *in, LLVMValueRef a, LLVMVal
   e->chain[in->result] = (DotChain){0};
   LLVMTypeRef i16 = emit_scalar_type(e, K_i16);
   LLVMValueRef ones = emit_splat(e, LLVMConstInt(i16, 1, 0), e->target->vector_bytes / 2);
-  LLVMValueRef sum[2];
+  LLVMValueRef sum[MAX_PIECES];
   for (unsigned i = 0; i < pieces(e); i++) sum[i] = pair_words(e, now.words[i], ones);
   e->value[in->result] = LLVMBuildAdd(e->b, now.start, join_pieces(e, sum), "");
 }
@@ -100,7 +121,7 @@ void emit_dot4(KernelEmit *e, const KInst *in) {
     LLVMValueRef arg[3] = {acc, a, b};
     e->value[in->result] = emit_intrinsic(e, "llvm.x86.avx512.vpdpbusd.512", NULL, 0, arg, 3);
   } else if (in->imm.i == 8) {
-    LLVMValueRef sum[2];
+    LLVMValueRef sum[MAX_PIECES];
     for (unsigned i = 0; i < pieces(e); i++)
       sum[i] = words_8bit(e, take_piece(e, a, i), take_piece(e, b, i));
     e->value[in->result] = LLVMBuildAdd(e->b, acc, join_pieces(e, sum), "");
@@ -111,17 +132,16 @@ void emit_dot4(KernelEmit *e, const KInst *in) {
 
 /* vpshufb looks up 16 bytes in each quarter of 16; no code has bit 7 set, which would give 0. */
 void emit_lookup(KernelEmit *e, const KInst *in) {
-  LLVMValueRef part[2];
+  LLVMValueRef part[MAX_PIECES];
   LLVMTypeRef bytes = lanes_of(e, K_i8, e->target->vector_bytes);
   LLVMTypeRef words = lanes_of(e, K_i32, e->target->vector_bytes / 4);
-  bool wide = e->target->vector_bytes == 64;
-  const char *name = wide ? "llvm.x86.avx512.pshuf.b.512" : "llvm.x86.avx2.pshuf.b";
   for (unsigned i = 0; i < pieces(e); i++) {
     LLVMValueRef codes = take_piece(e, e->value[in->arg[0]], i);
     LLVMValueRef table = take_piece(e, e->value[in->arg[1]], i);
     LLVMValueRef arg[2] = {LLVMBuildBitCast(e->b, table, bytes, ""),
                            LLVMBuildBitCast(e->b, codes, bytes, "")};
-    part[i] = LLVMBuildBitCast(e->b, emit_intrinsic(e, name, NULL, 0, arg, 2), words, "");
+    part[i] = LLVMBuildBitCast(e->b, emit_intrinsic(e, packed_of(e)->shuffle, NULL, 0, arg, 2),
+                               words, "");
   }
   e->value[in->result] = join_pieces(e, part);
 }

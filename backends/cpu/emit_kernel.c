@@ -21,10 +21,10 @@ LLVMTypeRef emit_scalar_type(KernelEmit *e, KScalar s) {
   case K_i1: return LLVMInt1TypeInContext(e->context);
   case K_i8: return LLVMInt8TypeInContext(e->context);
   case K_i16:
+  case K_f16:
   case K_bf16: return LLVMInt16TypeInContext(e->context);
   case K_i32: return LLVMInt32TypeInContext(e->context);
   case K_i64: return LLVMInt64TypeInContext(e->context);
-  case K_f16: return LLVMHalfTypeInContext(e->context);
   case K_f32: return LLVMFloatTypeInContext(e->context);
   default: return LLVMVoidTypeInContext(e->context);
   }
@@ -66,6 +66,14 @@ LLVMValueRef emit_lanes(KernelEmit *e, LLVMValueRef x, unsigned first, unsigned 
                                 "");
 }
 
+LLVMValueRef emit_joined(KernelEmit *e, LLVMValueRef low, LLVMValueRef high) {
+  LLVMTypeRef i32 = LLVMInt32TypeInContext(e->context);
+  unsigned n = 2 * LLVMGetVectorSize(LLVMTypeOf(low));
+  LLVMValueRef mask[64];
+  for (unsigned i = 0; i < n; i++) mask[i] = LLVMConstInt(i32, i, 0);
+  return LLVMBuildShuffleVector(e->b, low, high, LLVMConstVector(mask, n), "");
+}
+
 LLVMValueRef emit_intrinsic(KernelEmit *e, const char *name, LLVMTypeRef *types, unsigned ntypes,
                             LLVMValueRef *args, unsigned nargs) {
   unsigned id = LLVMLookupIntrinsicID(name, strlen(name));
@@ -77,7 +85,7 @@ LLVMValueRef emit_intrinsic(KernelEmit *e, const char *name, LLVMTypeRef *types,
 /* ---- control ------------------------------------------------------------------------------------
  */
 
-static LLVMBasicBlockRef new_block(KernelEmit *e, const char *name) {
+LLVMBasicBlockRef emit_new_block(KernelEmit *e, const char *name) {
   return LLVMAppendBasicBlockInContext(e->context, e->fn, name);
 }
 
@@ -110,7 +118,7 @@ static void emit_unrolled(KernelEmit *e, const KInst *in, int64_t lo, int64_t hi
 static void emit_rolled(KernelEmit *e, const KLoop *l, LLVMValueRef lo, LLVMValueRef hi,
                         int64_t step) {
   LLVMBasicBlockRef before = LLVMGetInsertBlock(e->b);
-  LLVMBasicBlockRef body = new_block(e, "loop"), after = new_block(e, "done");
+  LLVMBasicBlockRef body = emit_new_block(e, "loop"), after = emit_new_block(e, "done");
   LLVMBuildCondBr(e->b, LLVMBuildICmp(e->b, LLVMIntSLT, lo, hi, ""), body, after);
   LLVMPositionBuilderAtEnd(e->b, body);
   LLVMValueRef var = new_phi(e, LLVMTypeOf(lo), lo, before);
@@ -151,8 +159,8 @@ static void emit_for(KernelEmit *e, const KInst *in) {
 
 static void emit_if(KernelEmit *e, const KInst *in) {
   const KLoop *l = in->loop;
-  LLVMBasicBlockRef yes = new_block(e, "then"), no = new_block(e, "else");
-  LLVMBasicBlockRef after = new_block(e, "join");
+  LLVMBasicBlockRef yes = emit_new_block(e, "then"), no = emit_new_block(e, "else");
+  LLVMBasicBlockRef after = emit_new_block(e, "join");
   LLVMBuildCondBr(e->b, e->value[in->arg[0]], yes, no);
   LLVMPositionBuilderAtEnd(e->b, yes);
   emit_region(e, &l->body);
@@ -179,8 +187,10 @@ static void emit_par(KernelEmit *e, const KInst *in) {
 static LLVMValueRef emit_const(KernelEmit *e, const KInst *in) {
   LLVMTypeRef s = emit_scalar_type(e, (KScalar)in->type.scalar);
   LLVMValueRef x;
-  if (in->type.scalar == K_f32 || in->type.scalar == K_f16)
+  if (in->type.scalar == K_f32)
     x = LLVMConstReal(s, in->imm.f);
+  else if (in->type.scalar == K_f16)
+    x = LLVMConstInt(s, f32_to_f16((float)in->imm.f), 0);
   else if (in->type.scalar == K_bf16)
     x = LLVMConstInt(s, f32_to_bf16((float)in->imm.f), 0);
   else
@@ -245,16 +255,25 @@ static void emit_region(KernelEmit *e, const KRegion *r) {
 /* ---- the function -------------------------------------------------------------------------------
  */
 
-static void add_attribute(KernelEmit *e, const char *key, const char *value) {
+static void add_text(KernelEmit *e, LLVMValueRef fn, const char *key, const char *value) {
   LLVMAttributeRef a = LLVMCreateStringAttribute(e->context, key, (unsigned)strlen(key), value,
                                                  (unsigned)strlen(value));
-  LLVMAddAttributeAtIndex(e->fn, LLVMAttributeFunctionIndex, a);
+  LLVMAddAttributeAtIndex(fn, LLVMAttributeFunctionIndex, a);
 }
 
-static void add_flag(KernelEmit *e, const char *name) {
+void emit_flag(KernelEmit *e, LLVMValueRef fn, const char *name, uint64_t value) {
   unsigned kind = LLVMGetEnumAttributeKindForName(name, strlen(name));
-  LLVMAddAttributeAtIndex(e->fn, LLVMAttributeFunctionIndex,
-                          LLVMCreateEnumAttribute(e->context, kind, 0));
+  LLVMAddAttributeAtIndex(fn, LLVMAttributeFunctionIndex,
+                          LLVMCreateEnumAttribute(e->context, kind, value));
+}
+
+void emit_attributes(KernelEmit *e, LLVMValueRef fn) {
+  add_text(e, fn, "target-cpu", e->target->llvm_cpu);
+  add_text(e, fn, "target-features", e->target->llvm_features);
+  if (e->target->vector_bytes == 64) add_text(e, fn, "prefer-vector-width", "512");
+  emit_flag(e, fn, "nounwind", 0);
+  emit_flag(e, fn, "willreturn", 0);
+  emit_flag(e, fn, "nofree", 0);
 }
 
 static void declare(KernelEmit *e, const char *symbol) {
@@ -264,12 +283,7 @@ static void declare(KernelEmit *e, const char *symbol) {
   LLVMTypeRef type = LLVMFunctionType(LLVMVoidTypeInContext(e->context), args, 4, 0);
   e->fn = LLVMAddFunction(e->module, symbol, type);
   LLVMSetVisibility(e->fn, LLVMHiddenVisibility);
-  add_attribute(e, "target-cpu", e->target->llvm_cpu);
-  add_attribute(e, "target-features", e->target->llvm_features);
-  if (e->target->vector_bytes == 64) add_attribute(e, "prefer-vector-width", "512");
-  add_flag(e, "nounwind");
-  add_flag(e, "willreturn");
-  add_flag(e, "nofree");
+  emit_attributes(e, e->fn);
 }
 
 /* Tables of pointers and of dimensions: read once, and nothing in a kernel writes them. */
@@ -341,6 +355,7 @@ void emit_kernel(LLVMModuleRef module, const Kernel *k, const CpuTarget *target,
                   .chain = mem_alloc(k->nvalues * sizeof(DotChain)),
                   .user = mem_alloc(k->nvalues * sizeof(KInst *))};
   find_users(&e);
+  if (emit_is_soft(&e)) e.grid = emit_grids(k);
   declare(&e, symbol);
   LLVMPositionBuilderAtEnd(e.b, LLVMAppendBasicBlockInContext(context, e.fn, "entry"));
   emit_parameters(&e);
@@ -349,6 +364,7 @@ void emit_kernel(LLVMModuleRef module, const Kernel *k, const CpuTarget *target,
   emit_mma_end(&e);
   LLVMBuildRetVoid(e.b);
   LLVMDisposeBuilder(e.b);
+  mem_free(e.grid);
   mem_free(e.user);
   mem_free(e.chain);
   mem_free(e.value);

@@ -69,13 +69,6 @@ static void mark_invariant(KernelEmit *e, LLVMValueRef load) {
   LLVMSetMetadata(load, kind, LLVMMetadataAsValue(e->context, empty));
 }
 
-/* The type in which a masked access is made: LLVM masks 16-bit integers in one instruction where it
- * would take halves lane by lane. */
-static LLVMTypeRef masked_type(KernelEmit *e, KType t) {
-  if (t.scalar == K_f16) t.scalar = K_i16;
-  return emit_type(e, t);
-}
-
 static LLVMValueRef load_masked(KernelEmit *e, LLVMTypeRef type, KScalar s, LLVMValueRef p,
                                 LLVMValueRef mask) {
   LLVMTypeRef over[2] = {type, LLVMTypeOf(p)};
@@ -91,13 +84,13 @@ static void emit_load(KernelEmit *e, const KInst *in) {
   if (a->lane != 1) p = lane_pointers(e, p, a->lane * (int64_t)kscalar_size(s));
   if (in->narg || a->lane != 1) {
     LLVMValueRef mask = in->narg ? e->value[in->arg[0]] : all_lanes(e);
-    x = load_masked(e, masked_type(e, in->type), s, p, mask);
+    x = load_masked(e, emit_type(e, in->type), s, p, mask);
   } else {
     x = LLVMBuildLoad2(e->b, emit_type(e, in->type), p, "");
     LLVMSetAlignment(x, (unsigned)kscalar_size(s));
   }
   if (is_constant(e, a->base)) mark_invariant(e, x);
-  e->value[in->result] = LLVMBuildBitCast(e->b, x, emit_type(e, in->type), "");
+  e->value[in->result] = x;
 }
 
 static void emit_store(KernelEmit *e, const KInst *in) {
@@ -109,7 +102,6 @@ static void emit_store(KernelEmit *e, const KInst *in) {
     LLVMSetAlignment(LLVMBuildStore(e->b, x, p), (unsigned)kscalar_size(s));
     return;
   }
-  x = LLVMBuildBitCast(e->b, x, masked_type(e, t), "");
   if (a->lane != 1) p = lane_pointers(e, p, a->lane * (int64_t)kscalar_size(s));
   LLVMTypeRef over[2] = {LLVMTypeOf(x), LLVMTypeOf(p)};
   LLVMValueRef mask = in->narg > 1 ? e->value[in->arg[1]] : all_lanes(e);

@@ -3,12 +3,13 @@
  * Bits are a contract here (ir/kops.def), so no fast-math flag is ever set: min and max are compare
  * and select, which x86 has as one instruction with just that meaning; fma is llvm.fma, one
  * rounding; sqrt and division are correctly rounded. No operation of this file can become a call of
- * a mathematical library. bf16 is kept as i16 and converted by integer arithmetic.
+ * a mathematical library; what a level has no instruction for is in emit_soft.c. f16 and bf16 are
+ * kept as i16, and bf16 is converted by integer arithmetic.
  */
 #include "backends/cpu/emit.h"
 
 static bool is_float(KType t) {
-  return t.scalar == K_f32 || t.scalar == K_f16;
+  return t.scalar == K_f32;
 }
 
 static LLVMValueRef unary_intrinsic(KernelEmit *e, const char *name, LLVMValueRef x) {
@@ -38,16 +39,19 @@ static LLVMValueRef emit_compare(KernelEmit *e, KOpCode op, bool floats, LLVMVal
   return LLVMBuildICmp(e->b, predicate[op - KOP_eq].integer, a, b, "");
 }
 
-static LLVMValueRef emit_float_op(KernelEmit *e, KOpCode op, LLVMValueRef a, LLVMValueRef b,
-                                  LLVMValueRef c) {
-  LLVMTypeRef type = LLVMTypeOf(a);
+static LLVMValueRef emit_fma(KernelEmit *e, const KInst *in, LLVMValueRef *x) {
+  LLVMTypeRef type = LLVMTypeOf(x[0]);
+  if (emit_is_soft(e)) return emit_soft_fma(e, x, e->grid[in->result]);
+  return emit_intrinsic(e, "llvm.fma", &type, 1, x, 3);
+}
+
+static LLVMValueRef emit_float_op(KernelEmit *e, KOpCode op, LLVMValueRef a, LLVMValueRef b) {
   switch (op) {
   case KOP_add: return LLVMBuildFAdd(e->b, a, b, "");
   case KOP_sub: return LLVMBuildFSub(e->b, a, b, "");
   case KOP_mul: return LLVMBuildFMul(e->b, a, b, "");
   case KOP_div: return LLVMBuildFDiv(e->b, a, b, "");
   case KOP_neg: return LLVMBuildFNeg(e->b, a, "");
-  case KOP_fma: return emit_intrinsic(e, "llvm.fma", &type, 1, (LLVMValueRef[]){a, b, c}, 3);
   case KOP_abs: return unary_intrinsic(e, "llvm.fabs", a);
   case KOP_sqrt: return unary_intrinsic(e, "llvm.sqrt", a);
   case KOP_floor: return unary_intrinsic(e, "llvm.floor", a);
@@ -88,8 +92,10 @@ void emit_arith(KernelEmit *e, const KInst *in) {
     *out = LLVMBuildSelect(e->b, arg[0], arg[1], arg[2], "");
   else if (in->op == KOP_min || in->op == KOP_max)
     *out = emit_extreme(e, floats, in->op == KOP_max, arg[0], arg[1]);
+  else if (in->op == KOP_fma)
+    *out = emit_fma(e, in, arg);
   else if (floats)
-    *out = emit_float_op(e, in->op, arg[0], arg[1], arg[2]);
+    *out = emit_float_op(e, in->op, arg[0], arg[1]);
   else
     *out = emit_int_op(e, in->op, arg[0], arg[1]);
 }
@@ -121,13 +127,29 @@ static LLVMValueRef float_to_bf16(KernelEmit *e, LLVMValueRef x, uint8_t lanes) 
   return LLVMBuildTrunc(e->b, r, emit_type(e, i16), "");
 }
 
+static LLVMTypeRef half_type(KernelEmit *e, unsigned lanes) {
+  LLVMTypeRef half = LLVMHalfTypeInContext(e->context);
+  return lanes > 1 ? LLVMVectorType(half, lanes) : half;
+}
+
+static LLVMValueRef half_to_float(KernelEmit *e, LLVMValueRef x, KType to) {
+  if (emit_is_soft(e)) return emit_soft_from_half(e, x);
+  x = LLVMBuildBitCast(e->b, x, half_type(e, to.lanes), "");
+  return LLVMBuildFPExt(e->b, x, emit_type(e, to), "");
+}
+
+static LLVMValueRef float_to_half(KernelEmit *e, LLVMValueRef x, KType to) {
+  if (emit_is_soft(e)) return emit_soft_to_half(e, x);
+  x = LLVMBuildFPTrunc(e->b, x, half_type(e, to.lanes), "");
+  return LLVMBuildBitCast(e->b, x, emit_type(e, to), "");
+}
+
 static LLVMValueRef convert_float(KernelEmit *e, LLVMValueRef x, KType from, KType to) {
-  LLVMTypeRef type = emit_type(e, to);
   if (from.scalar == K_bf16) return bf16_to_float(e, x, from.lanes);
   if (to.scalar == K_bf16) return float_to_bf16(e, x, from.lanes);
-  if (from.scalar == K_f16) return LLVMBuildFPExt(e->b, x, type, "");
-  if (to.scalar == K_f16) return LLVMBuildFPTrunc(e->b, x, type, "");
-  return LLVMBuildFPToSI(e->b, x, type, "");
+  if (from.scalar == K_f16) return half_to_float(e, x, to);
+  if (to.scalar == K_f16) return float_to_half(e, x, to);
+  return LLVMBuildFPToSI(e->b, x, emit_type(e, to), "");
 }
 
 void emit_convert(KernelEmit *e, const KInst *in) {
@@ -138,7 +160,7 @@ void emit_convert(KernelEmit *e, const KInst *in) {
   bool is_unsigned = in->op == KOP_cvtu;
   if (in->op == KOP_bits)
     *out = LLVMBuildBitCast(e->b, x, type, "");
-  else if (is_float(from) || from.scalar == K_bf16)
+  else if (is_float(from) || from.scalar == K_f16 || from.scalar == K_bf16)
     *out = convert_float(e, x, from, to);
   else if (is_float(to))
     *out = is_unsigned ? LLVMBuildUIToFP(e->b, x, type, "") : LLVMBuildSIToFP(e->b, x, type, "");

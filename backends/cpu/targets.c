@@ -52,17 +52,19 @@ static uint64_t enabled_states(void) {
   return (uint64_t)hi << 32 | lo;
 }
 
-/* The widest level, as INGOT_X86_64_..; -1: not even x86-64-v3. */
+/* The widest level, as INGOT_X86_64_..; -1: not even x86-64-v2. */
 static int machine_isa(void) {
-  uint32_t a, b, d, c1, b7, c7, d7, cx;
+  uint32_t a, b, d, c1, b7 = 0, c7 = 0, d7 = 0, cx;
   uint64_t states = enabled_states();
-  if (!__get_cpuid(1, &a, &b, &c1, &d) || !__get_cpuid_count(7, 0, &a, &b7, &c7, &d7)) return -1;
-  if (!__get_cpuid(0x80000001, &a, &b, &cx, &d)) return -1;
-  uint32_t need1 = bit_FMA | bit_MOVBE | bit_F16C | bit_AVX | bit_SSE4_2 | bit_POPCNT;
+  if (!__get_cpuid(1, &a, &b, &c1, &d) || !__get_cpuid(0x80000001, &a, &b, &cx, &d)) return -1;
+  __get_cpuid_count(7, 0, &a, &b7, &c7, &d7); /* a machine without that leaf leaves zeros */
+  uint32_t need = bit_CMPXCHG16B | bit_POPCNT | bit_SSSE3 | bit_SSE4_1 | bit_SSE4_2;
+  if ((c1 & need) != need || !(cx & bit_LAHF_LM)) return -1;
+  uint32_t need1 = bit_FMA | bit_MOVBE | bit_F16C | bit_AVX;
   uint32_t need7 = bit_AVX2 | bit_BMI | bit_BMI2;
   if ((states & STATE_YMM) != STATE_YMM || (c1 & need1) != need1 || (b7 & need7) != need7 ||
       !(cx & bit_LZCNT))
-    return -1;
+    return INGOT_X86_64_V2;
   uint32_t need512 = bit_AVX512F | bit_AVX512BW | bit_AVX512CD | bit_AVX512DQ | bit_AVX512VL;
   if ((states & STATE_ZMM) != STATE_ZMM || (b7 & need512) != need512) return INGOT_X86_64_V3;
   if (!(c7 & bit_AVX512VNNI)) return INGOT_X86_64_V4;
