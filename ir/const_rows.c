@@ -192,7 +192,7 @@ static void file_floats(const ConstRows *r, const WeightView *v, const uint8_t *
 static void encode_scratch(ConstRows *r, const QuantDef *q, uint8_t *out) {
   size_t n = align_up((uint64_t)r->cols, q->block);
   for (size_t i = (size_t)r->cols; i < n; i++) r->floats[i] = 0;
-  q->encode(r->floats, out, n);
+  q->encode(r->floats, NULL, out, n);
 }
 
 /* Fills r->floats with the row as the constant's own format gives it. */

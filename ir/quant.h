@@ -35,11 +35,13 @@ typedef struct QuantDef {
   const char *name;
   int ggml_type;
   uint32_t block, block_bytes; /* as stored in files */
-  uint32_t packed_block;       /* elements along K of one packed block: 1, 32 or 256 */
+  uint32_t packed_block;       /* elements along K of one packed block: 1, 32, 64 or 256 */
   uint32_t packed_bytes;       /* bytes of one packed block of 16 rows */
   /* n elements, a multiple of `block`; x may be unaligned bytes of a mapped file. */
   void (*decode)(const void *blocks, float *x, size_t n);
-  void (*encode)(const float *x, void *blocks, size_t n); /* NULL: can't be written yet */
+  /* `weight` says how much the squared error of each of the n elements counts; NULL: all alike.
+   * Formats whose scale no search chooses take no notice. */
+  void (*encode)(const float *x, const float *weight, void *blocks, size_t n);
   /* One packed block: rows[r] points at the file blocks that cover it (NULL: a row of padding,
    * which must come out as exact zeros). */
   void (*pack)(const void *const rows[16], void *out);
@@ -64,7 +66,7 @@ bool quant_size(Storage s, uint32_t *block, uint32_t *block_bytes);
 Storage quant_from_ggml(uint32_t ggml_type); /* Q_plain when unknown */
 /* Bytes of a packed matrix of rows x cols (padded to 16 rows and whole blocks). */
 uint64_t quant_packed_size(const QuantDef *q, int64_t rows, int64_t cols);
-/* Blocks of 32 in a packed block: 1 or 8. */
+/* Blocks of 32 in a packed block: 1, 2 or 8. */
 static inline int64_t quant_subs(const QuantDef *q) {
   return q->packed_block > 32 ? q->packed_block / 32 : 1;
 }

@@ -77,11 +77,11 @@ void pack_plane(const uint8_t *codes, int from, int width, int r, uint8_t *out) 
   }
 }
 
-KVal table_vector(KBuilder *b, const int8_t *table) {
+KVal table_vector(KBuilder *b, const int8_t *table, int zero) {
   KVal lane = k_op2(b, KOP_and, k_iota(b), k_int(b, KT(i32, 16), 3)), out = 0;
   for (int i = 3; i >= 0; i--) {
     uint32_t word = 0;
-    for (int j = 0; j < 4; j++) word |= (uint32_t)(table[4 * i + j] + 128) << (8 * j);
+    for (int j = 0; j < 4; j++) word |= (uint32_t)(table[4 * i + j] + zero) << (8 * j);
     KVal w = k_int(b, KT(i32, 16), (int32_t)word);
     KVal here = k_op2(b, KOP_eq, lane, k_int(b, KT(i32, 16), i));
     out = out ? k_select(b, here, w, out) : w;
@@ -89,8 +89,8 @@ KVal table_vector(KBuilder *b, const int8_t *table) {
   return out;
 }
 
-KVal table_one(KBuilder *b, const int8_t *table, KVal code) {
-  KVal v = k_op2(b, KOP_lookup, k_splat(b, code), table_vector(b, table));
+KVal table_one(KBuilder *b, const int8_t *table, int zero, KVal code) {
+  KVal v = k_op2(b, KOP_lookup, k_splat(b, code), table_vector(b, table, zero));
   return k_op2(b, KOP_and, k_extract(b, v, 0), k_int(b, KT(i32, 1), 255));
 }
 

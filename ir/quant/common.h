@@ -53,10 +53,10 @@ void unpack_plane(KBuilder *b, KAddr a, int width, int to, bool first, KVal *cod
 KVal unpack_plane_one(KBuilder *b, KAddr a, int width, int to, KVal lane, KVal k);
 /* Writes lane r of a plane: bits from .. from + width of the 32 codes. */
 void pack_plane(const uint8_t *codes, int from, int width, int r, uint8_t *out);
-/* A table of 16 signed values: the codes of such formats are value + 128, zero 128. */
-KVal table_vector(KBuilder *b, const int8_t *table);
-/* The value + 128 of one scalar code. */
-KVal table_one(KBuilder *b, const int8_t *table, KVal code);
+/* A table of 16 signed values of -zero .. zero - 1: the codes of such formats are value + zero. */
+KVal table_vector(KBuilder *b, const int8_t *table, int zero);
+/* The value + zero of one scalar code. */
+KVal table_one(KBuilder *b, const int8_t *table, int zero, KVal code);
 /* The 32 values scale * (code - zero) + min of a block, from its unpacked integers. */
 void floats_of_ints(KBuilder *b, const QuantInts *ints, KVal *out);
 

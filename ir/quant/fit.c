@@ -5,8 +5,9 @@
  * it by coding again (Lloyd's alternation). Then d (and dmin) spread the parts' scales over their
  * integers; each part looks at the integers next to its own for the least error with d as it is
  * rounded to f16; last d and dmin are solved for once more with all codes fixed, and kept if that
- * pays. No step depends on anything but the block, so encodings are the same on every machine.
- * Sums are of eight strands, added at the end, which compilers turn into vectors.
+ * pays. Errors count as the elements' weights say. No step depends on anything but the block, so
+ * encodings are the same on every machine. Sums are of eight strands, added at the end, which
+ * compilers turn into vectors.
  */
 #include "ir/quant/fit.h"
 
@@ -14,9 +15,30 @@
 
 enum { STRANDS = 8, TRIES = 5, PASSES = 1, LARGEST_PART = QK };
 
+/* Weighted sums of values q and elements x. */
 typedef struct Sums {
   float q, qq, xq;
 } Sums;
+
+/* Elements with their weights. */
+typedef struct Row {
+  const float *x, *w;
+} Row;
+
+static Row row_at(Row r, int i) {
+  return (Row){r.x + i, r.w + i};
+}
+
+const float *fit_weights(const float *weight, int n, float *ones) {
+  for (int i = 0; weight && i < n; i++)
+    if (weight[i] > 0) return weight;
+  for (int i = 0; i < n; i++) ones[i] = 1;
+  return ones;
+}
+
+static Row row_of(const float *x, const float *weight, int n, float *ones) {
+  return (Row){x, fit_weights(weight, n, ones)};
+}
 
 static float strands(const float *a) {
   return ((a[0] + a[4]) + (a[2] + a[6])) + ((a[1] + a[5]) + (a[3] + a[7]));
@@ -68,16 +90,18 @@ static inline void code_strands(const Coder *c, float *v) {
 }
 
 /* Sums over the values q nearest to (x - lo) * inverse. */
-static Sums code_sums(const Coder *c, const float *x, int n, float lo, float inverse) {
+static Sums code_sums(const Coder *c, Row r, int n, float lo, float inverse) {
+  const float *x = r.x, *w = r.w;
   float a[STRANDS] = {0}, b[STRANDS] = {0}, d[STRANDS] = {0};
   for (int i = 0; i < n; i += STRANDS) {
     float v[STRANDS];
     for (int j = 0; j < STRANDS; j++) v[j] = (x[i + j] - lo) * inverse;
     code_strands(c, v);
     for (int j = 0; j < STRANDS; j++) {
-      a[j] += v[j];
-      b[j] += v[j] * v[j];
-      d[j] += x[i + j] * v[j];
+      float wv = w[i + j] * v[j];
+      a[j] += wv;
+      b[j] += wv * v[j];
+      d[j] += wv * x[i + j];
     }
   }
   return (Sums){strands(a), strands(b), strands(d)};
@@ -88,7 +112,8 @@ static float inverse_of(float scale) {
 }
 
 /* Squared error of x against scale * value + min with the best codes. */
-static float part_error(const Coder *c, const float *x, int n, float scale, float min) {
+static float part_error(const Coder *c, Row r, int n, float scale, float min) {
+  const float *x = r.x, *w = r.w;
   float a[STRANDS] = {0}, inverse = inverse_of(scale);
   for (int i = 0; i < n; i += STRANDS) {
     float v[STRANDS];
@@ -96,7 +121,7 @@ static float part_error(const Coder *c, const float *x, int n, float scale, floa
     code_strands(c, v);
     for (int j = 0; j < STRANDS; j++) {
       float e = scale * v[j] + min - x[i + j];
-      a[j] += e * e;
+      a[j] += w[i + j] * e * e;
     }
   }
   return strands(a);
@@ -124,7 +149,8 @@ typedef struct Part {
   float scale, min, error;
 } Part;
 
-/* The better of `best` and scale, min for the codes that gave `s`; min stays at most 0. */
+/* The better of `best` and scale, min for the codes that gave `s`; min stays at most 0. n, x, xx:
+ * sums of weights, elements, squares. */
 static void solve_affine(const Sums *s, float n, float x, float xx, Part *best) {
   float det = n * s->qq - s->q * s->q;
   float scale = 0, min = x / n;
@@ -141,24 +167,26 @@ static void solve_affine(const Sums *s, float n, float x, float xx, Part *best) 
   if (scale >= 0 && error < best->error) *best = (Part){scale, min, error};
 }
 
-static Part affine_part(const Coder *c, const float *x, int n) {
-  float lo = 0, hi = x[0], sum = 0, squares = 0;
+static Part affine_part(const Coder *c, Row r, int n) {
+  const float *x = r.x;
+  float lo = 0, hi = x[0], all = 0, sum = 0, squares = 0;
   for (int i = 0; i < n; i++) {
     lo = x[i] < lo ? x[i] : lo;
     hi = x[i] > hi ? x[i] : hi;
-    sum += x[i];
-    squares += x[i] * x[i];
+    all += r.w[i];
+    sum += r.w[i] * x[i];
+    squares += r.w[i] * x[i] * x[i];
   }
   Part best = {0, 0, INFINITY};
   if (!(hi > lo)) return (Part){0, lo, 0}; /* all equal, at most 0 */
   for (int t = -TRIES; t <= TRIES; t++) {
     float reach = c->top + (float)t * (c->top > 3 ? 0.2f : 0.12f);
-    Sums s = code_sums(c, x, n, lo, reach / (hi - lo));
-    solve_affine(&s, (float)n, sum, squares, &best);
+    Sums s = code_sums(c, r, n, lo, reach / (hi - lo));
+    solve_affine(&s, all, sum, squares, &best);
   }
   for (int i = 0; i < PASSES && best.scale > 0; i++) {
-    Sums s = code_sums(c, x, n, best.min, 1 / best.scale);
-    solve_affine(&s, (float)n, sum, squares, &best);
+    Sums s = code_sums(c, r, n, best.min, 1 / best.scale);
+    solve_affine(&s, all, sum, squares, &best);
   }
   return best;
 }
@@ -170,33 +198,35 @@ static void solve_symmetric(const Sums *s, float xx, Part *best) {
 }
 
 /* Scales that put the extreme near the lowest value and, of coarse or uneven codes, the highest. */
-static Part symmetric_part(const Coder *c, const float *x, int n) {
+static Part symmetric_part(const Coder *c, Row r, int n) {
+  const float *x = r.x;
   float extreme = 0, squares = 0;
   float low = c->table ? (float)c->table[0] : -c->zero;
   float high = c->table ? (float)c->table[15] : c->top - c->zero;
   float step = c->table ? 1.8f : c->zero > 4 ? 0.2f : 0.14f;
   for (int i = 0; i < n; i++) {
     if (fabsf(x[i]) > fabsf(extreme)) extreme = x[i];
-    squares += x[i] * x[i];
+    squares += r.w[i] * x[i] * x[i];
   }
   Part best = {0, 0, INFINITY};
   if (!(fabsf(extreme) > 0)) return best;
   for (int t = -TRIES; t <= TRIES; t++) {
-    Sums s = code_sums(c, x, n, 0, (low - (float)t * step) / extreme);
+    Sums s = code_sums(c, r, n, 0, (low - (float)t * step) / extreme);
     solve_symmetric(&s, squares, &best);
     if (!c->table && c->zero > 4) continue;
-    s = code_sums(c, x, n, 0, (high + (float)t * step) / extreme);
+    s = code_sums(c, r, n, 0, (high + (float)t * step) / extreme);
     solve_symmetric(&s, squares, &best);
   }
   for (int i = 0; i < PASSES && best.scale != 0; i++) {
-    Sums s = code_sums(c, x, n, 0, 1 / best.scale);
+    Sums s = code_sums(c, r, n, 0, 1 / best.scale);
     solve_symmetric(&s, squares, &best);
   }
   return best;
 }
 
-float fit_table_scale(const float *x, int n, const int8_t *table) {
-  return symmetric_part(&(Coder){.table = table}, x, n).scale;
+float fit_table_scale(const float *x, const float *weight, int n, const int8_t *table) {
+  float ones[QS];
+  return symmetric_part(&(Coder){.table = table}, row_of(x, weight, n, ones), n).scale;
 }
 
 /* ---- a super-block
@@ -204,7 +234,7 @@ float fit_table_scale(const float *x, int n, const int8_t *table) {
  */
 
 typedef struct Fit {
-  const float *x;
+  Row r;
   int parts, n; /* elements of a part */
   int lo, hi;   /* of a scale */
   int min_top;  /* of a minimum: 0 for none */
@@ -219,7 +249,7 @@ static float d_of(const Super *s) {
 /* Integers of part i next to those that its own fit asks for, by error with the rounded d, dmin. */
 static float choose_integers(const Fit *f, int i, Super *s) {
   float d = d_of(s), dmin = f->min_top ? f16_to_f32(s->dmin) : 0, best = INFINITY;
-  const float *x = f->x + i * f->n;
+  Row r = row_at(f->r, i * f->n);
   int scale = nearest_int(d != 0 ? f->part[i].scale / d : 0, f->lo, f->hi);
   int min = nearest_int(dmin != 0 ? -f->part[i].min / dmin : 0, 0, f->min_top);
   s->scale[i] = (int8_t)scale;
@@ -227,7 +257,7 @@ static float choose_integers(const Fit *f, int i, Super *s) {
   for (int a = scale - 1; a <= scale + 1; a++) {
     for (int b = min - 1; b <= min + 1; b++) {
       if (a < f->lo || a > f->hi || b < 0 || b > f->min_top) continue;
-      float error = part_error(&f->coder, x, f->n, d * (float)a, -dmin * (float)b);
+      float error = part_error(&f->coder, r, f->n, d * (float)a, -dmin * (float)b);
       if (!(error < best)) continue;
       best = error;
       s->scale[i] = (int8_t)a;
@@ -242,10 +272,10 @@ static double fill_codes(const Fit *f, Super *s) {
   float d = d_of(s), dmin = f->min_top ? f16_to_f32(s->dmin) : 0;
   double error = 0;
   for (int i = 0; i < f->parts; i++) {
-    const float *x = f->x + i * f->n;
+    Row r = row_at(f->r, i * f->n);
     float scale = d * (float)s->scale[i], min = -dmin * (float)s->min[i];
-    error += part_error(&f->coder, x, f->n, scale, min);
-    part_codes(&f->coder, x, f->n, scale, min, s->code + i * f->n);
+    error += part_error(&f->coder, r, f->n, scale, min);
+    part_codes(&f->coder, r.x, f->n, scale, min, s->code + i * f->n);
   }
   return error;
 }
@@ -254,18 +284,20 @@ static double fill_codes(const Fit *f, Super *s) {
 static void solve_halves(const Fit *f, Super *s) {
   double uu = 0, uv = 0, vv = 0, xu = 0, xv = 0;
   for (int i = 0; i < f->parts; i++) {
-    double q = 0, qq = 0, xq = 0, x = 0, scale = s->scale[i], min = s->min[i];
+    double all = 0, q = 0, qq = 0, xq = 0, x = 0, scale = s->scale[i], min = s->min[i];
     for (int k = i * f->n; k < (i + 1) * f->n; k++) {
       int c = s->code[k];
-      double code = f->coder.table ? f->coder.table[c] : c - (int)f->coder.zero, value = f->x[k];
-      q += code;
-      qq += code * code;
-      xq += value * code;
-      x += value;
+      double code = f->coder.table ? f->coder.table[c] : c - (int)f->coder.zero, w = f->r.w[k];
+      double value = f->r.x[k];
+      all += w;
+      q += w * code;
+      qq += w * code * code;
+      xq += w * value * code;
+      x += w * value;
     }
     uu += scale * scale * qq;
     uv -= scale * min * q;
-    vv += min * min * f->n;
+    vv += min * min * all;
     xu += scale * xq;
     xv -= min * x;
   }
@@ -292,12 +324,18 @@ static void finish(const Fit *f, Super *s) {
   }
 }
 
-void fit_affine(const float *x, int parts, int scale_top, int code_top, Super *s) {
-  Fit f = {.x = x, .parts = parts, .n = QS / parts, .hi = scale_top, .min_top = scale_top};
+void fit_affine(const float *x, const float *weight, int parts, int scale_top, int code_top,
+                Super *s) {
+  float ones[QS];
+  Fit f = {.r = row_of(x, weight, QS, ones),
+           .parts = parts,
+           .n = QS / parts,
+           .hi = scale_top,
+           .min_top = scale_top};
   float scale = 0, min = 0;
   f.coder.top = (float)code_top;
   for (int i = 0; i < parts; i++) {
-    f.part[i] = affine_part(&f.coder, x + i * f.n, f.n);
+    f.part[i] = affine_part(&f.coder, row_at(f.r, i * f.n), f.n);
     if (f.part[i].scale > scale) scale = f.part[i].scale;
     if (-f.part[i].min > min) min = -f.part[i].min;
   }
@@ -306,28 +344,36 @@ void fit_affine(const float *x, int parts, int scale_top, int code_top, Super *s
   finish(&f, s);
 }
 
-static void fit_scaled(const Coder *c, const float *x, int parts, int scale_top, Super *s) {
-  Fit f = {.x = x, .parts = parts, .n = QS / parts, .lo = -scale_top, .hi = scale_top - 1};
+static void fit_scaled(const Coder *c, const float *x, const float *weight, int parts,
+                       int scale_top, Super *s) {
+  float ones[QS];
+  Fit f = {.r = row_of(x, weight, QS, ones),
+           .parts = parts,
+           .n = QS / parts,
+           .lo = -scale_top,
+           .hi = scale_top - 1};
   float extreme = 0;
   f.coder = *c;
   for (int i = 0; i < parts; i++) {
-    f.part[i] = symmetric_part(c, x + i * f.n, f.n);
+    f.part[i] = symmetric_part(c, row_at(f.r, i * f.n), f.n);
     if (fabsf(f.part[i].scale) > fabsf(extreme)) extreme = f.part[i].scale;
   }
   s->d = f32_to_f16(extreme / (float)-scale_top);
   finish(&f, s);
 }
 
-void fit_symmetric(const float *x, int parts, int scale_top, int zero, Super *s) {
-  fit_scaled(&(Coder){(float)(2 * zero - 1), (float)zero, NULL}, x, parts, scale_top, s);
+void fit_symmetric(const float *x, const float *weight, int parts, int scale_top, int zero,
+                   Super *s) {
+  fit_scaled(&(Coder){(float)(2 * zero - 1), (float)zero, NULL}, x, weight, parts, scale_top, s);
 }
 
-void fit_table(const float *x, int scale_top, const int8_t *table, Super *s) {
-  fit_scaled(&(Coder){.table = table}, x, QS_BLOCKS, scale_top, s);
+void fit_table(const float *x, const float *weight, int scale_top, const int8_t *table, Super *s) {
+  fit_scaled(&(Coder){.table = table}, x, weight, QS_BLOCKS, scale_top, s);
 }
 
-void fit_ternary(const float *x, Super *s) {
+void fit_ternary(const float *x, const float *weight, Super *s) {
+  float ones[QS];
   Coder c = {2, 1, NULL};
-  s->d = f32_to_f16(symmetric_part(&c, x, QS).scale);
+  s->d = f32_to_f16(symmetric_part(&c, row_of(x, weight, QS, ones), QS).scale);
   part_codes(&c, x, QS, d_of(s), 0, s->code);
 }

@@ -8,7 +8,8 @@ static void f32_decode(const void *blocks, float *x, size_t n) {
   memcpy(x, blocks, n * 4);
 }
 
-static void f32_encode(const float *x, void *blocks, size_t n) {
+static void f32_encode(const float *x, const float *weight, void *blocks, size_t n) {
+  (void)weight;
   memcpy(blocks, x, n * 4);
 }
 
@@ -17,7 +18,8 @@ static void f16_decode(const void *blocks, float *x, size_t n) {
   for (size_t i = 0; i < n; i++) x[i] = load_f16(p + 2 * i);
 }
 
-static void f16_encode(const float *x, void *blocks, size_t n) {
+static void f16_encode(const float *x, const float *weight, void *blocks, size_t n) {
+  (void)weight;
   uint8_t *p = blocks;
   for (size_t i = 0; i < n; i++) store_f16(p + 2 * i, x[i]);
 }
@@ -31,7 +33,8 @@ static void bf16_decode(const void *blocks, float *x, size_t n) {
   }
 }
 
-static void bf16_encode(const float *x, void *blocks, size_t n) {
+static void bf16_encode(const float *x, const float *weight, void *blocks, size_t n) {
+  (void)weight;
   uint8_t *p = blocks;
   for (size_t i = 0; i < n; i++) {
     uint16_t h = f32_to_bf16(x[i]);

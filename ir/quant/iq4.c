@@ -9,6 +9,7 @@
 #include "ir/quant/fit.h"
 
 enum { IQ4_NL_BYTES = 18, iq4_xs_BYTES = 136, IQ4_SCALES = 256 };
+enum { IQ4_ZERO = 128 };
 enum { XS_HIGH = 2, XS_LOW = 4, XS_CODES = 8, XS_BIAS = 32 };
 
 static const int8_t iq4_table[16] = {-127, -104, -83, -65, -49, -35, -22, -10,
@@ -41,11 +42,11 @@ static void iq4_nl_decode(const void *blocks, float *x, size_t n) {
   }
 }
 
-static void iq4_nl_encode(const float *x, void *blocks, size_t n) {
+static void iq4_nl_encode(const float *x, const float *weight, void *blocks, size_t n) {
   uint8_t *p = blocks;
   for (size_t at = 0; at < n; at += QK, p += IQ4_NL_BYTES) {
     uint8_t code[QK];
-    store_f16(p, fit_table_scale(x + at, QK, iq4_table));
+    store_f16(p, fit_table_scale(x + at, weight ? weight + at : NULL, QK, iq4_table));
     float d = load_f16(p), inverse = d != 0 ? 1 / d : 0;
     for (int k = 0; k < QK; k++) code[k] = table_nearest(iq4_table, x[at + (size_t)k] * inverse);
     nibbles_put(code, p + 2);
@@ -66,8 +67,8 @@ static void iq4_nl_pack(const void *const rows[16], void *out) {
 
 static void iq4_nl_ints(KBuilder *b, KAddr a, KVal sub, QuantInts *out) {
   (void)sub;
-  *out = (QuantInts){.bits = 8, .parts = 1, .zero = 128};
-  KVal table = table_vector(b, iq4_table);
+  *out = (QuantInts){.bits = 8, .parts = 1, .zero = IQ4_ZERO};
+  KVal table = table_vector(b, iq4_table, IQ4_ZERO);
   unpack_plane(b, a, 4, 0, true, out->code);
   for (int j = 0; j < 8; j++) out->code[j] = k_op2(b, KOP_lookup, out->code[j], table);
   out->scale[0] = unpack_f16x16(b, a, IQ4_SCALES);
@@ -80,8 +81,8 @@ static void iq4_nl_floats(KBuilder *b, KAddr a, KVal sub, KVal *out) {
 }
 
 static KVal iq4_nl_one(KBuilder *b, KAddr a, KVal lane, KVal k) {
-  KVal code = table_one(b, iq4_table, unpack_plane_one(b, a, 4, 0, lane, k));
-  KVal f = k_cvt(b, k_op2(b, KOP_sub, code, k_int(b, KT(i32, 1), 128)), K_f32);
+  KVal code = table_one(b, iq4_table, IQ4_ZERO, unpack_plane_one(b, a, 4, 0, lane, k));
+  KVal f = k_cvt(b, k_op2(b, KOP_sub, code, k_int(b, KT(i32, 1), IQ4_ZERO)), K_f32);
   return k_op2(b, KOP_mul, unpack_f16_lane(b, a, IQ4_SCALES, lane), f);
 }
 
@@ -123,8 +124,8 @@ static void iq4_xs_write(const Super *s, uint8_t *p) {
   }
 }
 
-static void iq4_xs_fit(const float *x, Super *s) {
-  fit_table(x, XS_BIAS, iq4_table, s);
+static void iq4_xs_fit(const float *x, const float *weight, Super *s) {
+  fit_table(x, weight, XS_BIAS, iq4_table, s);
 }
 
 static void iq4_xs_pack_scales(const uint8_t *p, int r, uint8_t *out) {
@@ -141,7 +142,8 @@ static void iq4_xs_unpack_scales(const ScaleReader *r, KVal sub, KVal *scale, KV
 }
 
 static const SuperFormat iq4_xs_format = {.bytes = iq4_xs_BYTES,
-                                          .zero = IQ4_PADDING,
+                                          .zero = IQ4_ZERO,
+                                          .padding = IQ4_PADDING,
                                           .parts = QS_BLOCKS,
                                           .width = {4},
                                           .scale_bytes = 96,

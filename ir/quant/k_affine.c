@@ -99,8 +99,8 @@ static void q4_k_write(const Super *s, uint8_t *p) {
   nibbles_put(s->code, p + K4_CODES);
 }
 
-static void q4_k_fit(const float *x, Super *s) {
-  fit_affine(x, QS_BLOCKS, 63, 15, s);
+static void q4_k_fit(const float *x, const float *weight, Super *s) {
+  fit_affine(x, weight, QS_BLOCKS, 63, 15, s);
 }
 
 static const SuperFormat q4_k_format = {.bytes = q4_k_BYTES,
@@ -134,8 +134,8 @@ static void q5_k_write(const Super *s, uint8_t *p) {
   for (int k = 0; k < QS; k++) p[K5_HIGH + k % 32] |= (uint8_t)(s->code[k] >> 4 << (k / 32));
 }
 
-static void q5_k_fit(const float *x, Super *s) {
-  fit_affine(x, QS_BLOCKS, 63, 31, s);
+static void q5_k_fit(const float *x, const float *weight, Super *s) {
+  fit_affine(x, weight, QS_BLOCKS, 63, 31, s);
 }
 
 static const SuperFormat q5_k_format = {.bytes = q5_k_BYTES,
@@ -172,8 +172,8 @@ static void q2_k_write(const Super *s, uint8_t *p) {
     p[K2_CODES + k / 128 * 32 + k % 32] |= (uint8_t)(s->code[k] << (2 * (k / 32 % 4)));
 }
 
-static void q2_k_fit(const float *x, Super *s) {
-  fit_affine(x, QS_PARTS, 15, 3, s);
+static void q2_k_fit(const float *x, const float *weight, Super *s) {
+  fit_affine(x, weight, QS_PARTS, 15, 3, s);
 }
 
 /* The two bytes of a block are one 16-bit lane. */

@@ -52,8 +52,8 @@ static void q6_k_write(const Super *s, uint8_t *p) {
   }
 }
 
-static void q6_k_fit(const float *x, Super *s) {
-  fit_symmetric(x, QS_PARTS, 128, 32, s);
+static void q6_k_fit(const float *x, const float *weight, Super *s) {
+  fit_symmetric(x, weight, QS_PARTS, 128, 32, s);
 }
 
 static void q6_k_pack_scales(const uint8_t *p, int r, uint8_t *out) {
@@ -69,6 +69,7 @@ static void q6_k_unpack_scales(const ScaleReader *r, KVal sub, KVal *scale, KVal
 
 static const SuperFormat q6_k_format = {.bytes = q6_k_BYTES,
                                         .zero = 32,
+                                        .padding = 32,
                                         .parts = QS_PARTS,
                                         .width = {4, 2},
                                         .scale_bytes = 256,
@@ -114,8 +115,8 @@ static void q3_k_write(const Super *s, uint8_t *p) {
   }
 }
 
-static void q3_k_fit(const float *x, Super *s) {
-  fit_symmetric(x, QS_PARTS, K3_BIAS, 4, s);
+static void q3_k_fit(const float *x, const float *weight, Super *s) {
+  fit_symmetric(x, weight, QS_PARTS, K3_BIAS, 4, s);
 }
 
 static void q3_k_pack_scales(const uint8_t *p, int r, uint8_t *out) {
@@ -142,6 +143,7 @@ static void q3_k_unpack_scales(const ScaleReader *r, KVal sub, KVal *scale, KVal
 
 static const SuperFormat q3_k_format = {.bytes = q3_k_BYTES,
                                         .zero = 4,
+                                        .padding = 4,
                                         .parts = QS_PARTS,
                                         .width = {2, 1},
                                         .scale_bytes = 192,

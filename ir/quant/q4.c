@@ -31,7 +31,8 @@ static void q4_1_decode(const void *blocks, float *x, size_t n) {
   }
 }
 
-static void q4_0_encode(const float *x, void *blocks, size_t n) {
+static void q4_0_encode(const float *x, const float *weight, void *blocks, size_t n) {
+  (void)weight;
   uint8_t *p = blocks;
   for (size_t at = 0; at < n; at += QK, p += Q40_BYTES) {
     float d = block_extreme(x + at) / -8.0f;
@@ -45,7 +46,8 @@ static void q4_0_encode(const float *x, void *blocks, size_t n) {
   }
 }
 
-static void q4_1_encode(const float *x, void *blocks, size_t n) {
+static void q4_1_encode(const float *x, const float *weight, void *blocks, size_t n) {
+  (void)weight;
   uint8_t *p = blocks;
   for (size_t at = 0; at < n; at += QK, p += Q41_BYTES) {
     float lo, hi;

@@ -50,7 +50,8 @@ static void q5_1_decode(const void *blocks, float *x, size_t n) {
   }
 }
 
-static void q5_0_encode(const float *x, void *blocks, size_t n) {
+static void q5_0_encode(const float *x, const float *weight, void *blocks, size_t n) {
+  (void)weight;
   uint8_t *p = blocks;
   for (size_t at = 0; at < n; at += QK, p += Q50_BYTES) {
     uint8_t codes[QK];
@@ -62,7 +63,8 @@ static void q5_0_encode(const float *x, void *blocks, size_t n) {
   }
 }
 
-static void q5_1_encode(const float *x, void *blocks, size_t n) {
+static void q5_1_encode(const float *x, const float *weight, void *blocks, size_t n) {
+  (void)weight;
   uint8_t *p = blocks;
   for (size_t at = 0; at < n; at += QK, p += Q51_BYTES) {
     uint8_t codes[QK];

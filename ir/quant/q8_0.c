@@ -17,7 +17,8 @@ static void q8_0_decode(const void *blocks, float *x, size_t n) {
   }
 }
 
-static void q8_0_encode(const float *x, void *blocks, size_t n) {
+static void q8_0_encode(const float *x, const float *weight, void *blocks, size_t n) {
+  (void)weight;
   uint8_t *p = blocks;
   for (size_t at = 0; at < n; at += QK, p += Q80_BYTES) {
     float d = fabsf(block_extreme(x + at)) / 127.0f;

@@ -6,12 +6,17 @@
  */
 #include "ir/quant/super.h"
 
+/* Bits of a code as dot products meet it. */
 static int bits_of(const SuperFormat *f) {
-  return f->table ? 8 : f->width[0] + f->width[1];
+  int bits = f->low + f->width[0] + f->width[1];
+  if (!f->table) return bits;
+  for (bits = 4; f->zero >> (bits - 1) > 1; bits++) {
+  }
+  return bits;
 }
 
-static int zero_of(const SuperFormat *f) {
-  return f->table ? 128 : f->zero;
+static float factor_of(const SuperFormat *f) {
+  return f->factor != 0 ? f->factor : 1;
 }
 
 void super_decode(const SuperFormat *f, const void *blocks, float *x, size_t n) {
@@ -19,7 +24,7 @@ void super_decode(const SuperFormat *f, const void *blocks, float *x, size_t n) 
   for (size_t at = 0; at < n; at += QS, p += f->bytes) {
     Super s;
     f->read(p, &s);
-    float d = f16_to_f32(s.d), dmin = f->minima ? f16_to_f32(s.dmin) : 0;
+    float d = f16_to_f32(s.d) * factor_of(f), dmin = f->minima ? f16_to_f32(s.dmin) : 0;
     int size = QS / f->parts;
     for (int i = 0; i < f->parts; i++) {
       float scale = f->parts > 1 ? d * (float)s.scale[i] : d;
@@ -32,20 +37,24 @@ void super_decode(const SuperFormat *f, const void *blocks, float *x, size_t n) 
   }
 }
 
-void super_encode(const SuperFormat *f, const float *x, void *blocks, size_t n) {
+void super_encode(const SuperFormat *f, const float *x, const float *weight, void *blocks,
+                  size_t n) {
   uint8_t *p = blocks;
   for (size_t at = 0; at < n; at += QS, p += f->bytes) {
     Super s = {.d = 0};
-    f->fit(x + at, &s);
+    f->fit(x + at, weight ? weight + at : NULL, &s);
     f->write(&s, p);
   }
 }
 
-/* Code and scale of zero weights. */
-static void padding_block(const SuperFormat *f, uint8_t *p) {
-  Super s = {.d = 0};
-  memset(s.code, f->zero, QS);
-  f->write(&s, p);
+/* Codes and scales of zero weights. */
+static void padding_block(const SuperFormat *f, uint8_t *p, Super *s) {
+  *s = (Super){.d = 0};
+  memset(s->code, f->padding, QS);
+  if (f->codebook)
+    memset(p, 0, f->bytes);
+  else
+    f->write(s, p);
 }
 
 static uint32_t block_bytes(const SuperFormat *f) {
@@ -60,16 +69,19 @@ void super_pack(const SuperFormat *f, const void *const rows[16], void *out) {
   uint32_t per = block_bytes(f);
   uint8_t padding[QS], *scales = out, *halves = scales + f->scale_bytes;
   uint8_t *planes = scales + head_bytes(f);
-  padding_block(f, padding);
   for (int r = 0; r < 16; r++) {
     const uint8_t *p = rows[r] ? rows[r] : padding;
     Super s;
-    f->read(p, &s);
+    if (rows[r])
+      f->read(p, &s);
+    else
+      padding_block(f, padding, &s);
     for (uint32_t i = 0; i < QS_BLOCKS; i++) {
       const uint8_t *codes = s.code + QK * i;
-      pack_plane(codes, 0, f->width[0], r, planes + i * per);
+      pack_plane(codes, f->low, f->width[0], r, planes + i * per);
       if (f->width[1])
-        pack_plane(codes, f->width[0], f->width[1], r, planes + i * per + 64 * f->width[0]);
+        pack_plane(codes, f->low + f->width[0], f->width[1], r,
+                   planes + i * per + 64 * f->width[0]);
     }
     if (f->pack_scales) f->pack_scales(p, r, scales);
     memcpy(halves + 2 * r, &s.d, 2);
@@ -114,6 +126,12 @@ KVal scale_shift(const ScaleReader *r, KVal x, KVal sub, int64_t mask, int64_t u
   return k_op2(b, KOP_lshr, x, widened(r, k_cvt(b, n, K_i32)));
 }
 
+void unpack_odd_nibbles(const ScaleReader *r, KVal sub, KVal *scale, KVal *min) {
+  (void)min;
+  KVal nibble = scale_op(r, KOP_and, scale_shift(r, scale_load(r, sub, 0, 0, 4), sub, 7, 4), 15);
+  scale[0] = scale_op(r, KOP_add, scale_op(r, KOP_shl, nibble, 1), 1);
+}
+
 KVal scale_choose(const ScaleReader *r, KVal sub, KVal x, KVal y) {
   KVal early = k_op2(r->b, KOP_lt, widened(r, k_cvt(r->b, sub, K_i32)), scale_int(r, 4));
   return k_select(r->b, early, x, y);
@@ -129,6 +147,7 @@ static void read_scales(const SuperFormat *f, const ScaleReader *r, KVal sub, Qu
   KVal scale[2] = {0}, min[2] = {0};
   out->parts = f->parts == QS_PARTS ? 2 : 1;
   KVal d = half_at(r, f->scale_bytes);
+  if (f->factor != 0) d = k_op2(b, KOP_mul, d, k_f32(b, lanes_of(r), (double)f->factor));
   KVal dmin = f->minima ? k_op1(b, KOP_neg, half_at(r, f->scale_bytes + 32)) : 0;
   if (f->unpack_scales) f->unpack_scales(r, sub, scale, min);
   for (int i = 0; i < out->parts; i++) {
@@ -140,15 +159,34 @@ static void read_scales(const SuperFormat *f, const ScaleReader *r, KVal sub, Qu
 /* ---- unpacking ----------------------------------------------------------------------------------
  */
 
+static void set_low(const SuperFormat *f, const ScaleReader *r, KVal sub, KVal *code) {
+  KVal word = f->unpack_low(r, sub), zero = scale_int(r, 0);
+  KVal set = scale_int(r, f->low_code * 0x01010101);
+  for (int i = 0; i < 4; i++) {
+    KVal here = k_op2(r->b, KOP_ne, scale_op(r, KOP_and, word, 1 << i), zero);
+    KVal bits = k_select(r->b, here, set, zero);
+    for (int j = 2 * i; j < 2 * i + 2; j++) code[j] = k_op2(r->b, KOP_or, code[j], bits);
+  }
+}
+
+static KVal low_of_one(const SuperFormat *f, const ScaleReader *r, KVal sub, KVal k) {
+  KBuilder *b = r->b;
+  KVal group = k_cvt(b, k_op2(b, KOP_lshr, k, k_i64(b, 3)), K_i32);
+  KVal bit = scale_op(r, KOP_and, k_op2(b, KOP_lshr, f->unpack_low(r, sub), group), 1);
+  return scale_op(r, KOP_mul, bit, f->low_code);
+}
+
 void super_ints(const SuperFormat *f, KBuilder *b, KAddr a, KVal sub, QuantInts *out) {
   uint32_t per = block_bytes(f);
   KAddr codes = k_at(k_off(a, head_bytes(f)), sub, per);
   ScaleReader r = {b, a, 0};
-  *out = (QuantInts){.bits = bits_of(f) < 4 ? 4 : bits_of(f), .zero = zero_of(f)};
-  unpack_plane(b, codes, f->width[0], 0, true, out->code);
+  *out = (QuantInts){.bits = bits_of(f) < 4 ? 4 : bits_of(f), .zero = f->zero};
+  unpack_plane(b, codes, f->width[0], f->low, true, out->code);
   if (f->width[1])
-    unpack_plane(b, k_off(codes, 64 * f->width[0]), f->width[1], f->width[0], false, out->code);
-  KVal table = f->table ? table_vector(b, f->table) : 0;
+    unpack_plane(b, k_off(codes, 64 * f->width[0]), f->width[1], f->low + f->width[0], false,
+                 out->code);
+  if (f->unpack_low) set_low(f, &r, sub, out->code);
+  KVal table = f->table ? table_vector(b, f->table, f->zero) : 0;
   for (int j = 0; table && j < 8; j++) out->code[j] = k_op2(b, KOP_lookup, out->code[j], table);
   read_scales(f, &r, sub, out);
 }
@@ -172,13 +210,14 @@ KVal super_one(const SuperFormat *f, KBuilder *b, KAddr a, KVal lane, KVal k) {
     scale = k_select(b, first, scale, ints.scale[1]);
     if (min) min = k_select(b, first, min, ints.min[1]);
   }
-  KVal code = unpack_plane_one(b, codes, f->width[0], 0, lane, within);
+  KVal code = unpack_plane_one(b, codes, f->width[0], f->low, lane, within);
   if (f->width[1])
     code = k_op2(b, KOP_or, code,
-                 unpack_plane_one(b, k_off(codes, 64 * f->width[0]), f->width[1], f->width[0], lane,
-                                  within));
-  if (f->table) code = table_one(b, f->table, code);
-  if (zero_of(f)) code = scale_op(&r, KOP_sub, code, zero_of(f));
+                 unpack_plane_one(b, k_off(codes, 64 * f->width[0]), f->width[1],
+                                  f->low + f->width[0], lane, within));
+  if (f->unpack_low) code = k_op2(b, KOP_or, code, low_of_one(f, &r, sub, within));
+  if (f->table) code = table_one(b, f->table, f->zero, code);
+  if (f->zero) code = scale_op(&r, KOP_sub, code, f->zero);
   KVal x = k_cvt(b, code, K_f32);
   return min ? k_fma(b, scale, x, min) : k_op2(b, KOP_mul, scale, x);
 }

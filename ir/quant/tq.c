@@ -58,6 +58,7 @@ static void tq1_0_write(const Super *s, uint8_t *p) {
 
 static const SuperFormat tq2_0_format = {.bytes = tq2_0_BYTES,
                                          .zero = 1,
+                                         .padding = 1,
                                          .parts = 1,
                                          .width = {2},
                                          .read = tq2_0_read,
@@ -67,6 +68,7 @@ SUPER_QUANT(tq2_0, 35, 16 * tq2_0_BYTES, Q_plain);
 
 static const SuperFormat tq1_0_format = {.bytes = tq1_0_BYTES,
                                          .zero = 1,
+                                         .padding = 1,
                                          .parts = 1,
                                          .width = {2},
                                          .read = tq1_0_read,

@@ -200,7 +200,7 @@ static void constants_are_stacked_and_unpermuted(void **state) {
   for (int i = 0; i < 8 * 32; i++) q[i] = cosf((float)i);
   for (int i = 0; i < 4 * 32; i++) k[i] = sinf((float)i);
   for (int i = 0; i < 80; i++) odd[i] = sinf((float)i);
-  quant_def(Q_q8_0)->encode(k, k_blocks, 4 * 32);
+  quant_def(Q_q8_0)->encode(k, NULL, k_blocks, 4 * 32);
   for (int c = 0; c < 2; c++) {
     m->consts[c].parts[0].view = view_f32(q, 8, 32);
     m->consts[c].parts[1].view =
@@ -218,7 +218,7 @@ static void constants_are_stacked_and_unpermuted(void **state) {
   assert_int_equal(const_dense(a, m, 1, &t, d), OK);
   for (int r = 0; r < 12; r++) {
     float y[32];
-    quant_def(Q_q4_0)->encode(want + r * 32, block, 32);
+    quant_def(Q_q4_0)->encode(want + r * 32, NULL, block, 32);
     quant_def(Q_q4_0)->decode(block, y, 32);
     assert_memory_equal(t.f + r * 32, y, sizeof y);
   }

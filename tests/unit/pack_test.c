@@ -15,8 +15,9 @@
 
 enum { ROWS = 8 + 13, MAX_COLS = 256, GROUPS = 2 };
 
-static const Storage FORMATS[] = {Q_f32,  Q_f16,  Q_bf16, Q_q4_0, Q_q4_1,  Q_q5_0,
-                                  Q_q5_1, Q_q8_0, Q_q4_k, Q_q6_k, Q_iq4_nl};
+static const Storage FORMATS[] = {Q_f32,   Q_f16,   Q_bf16,  Q_q4_0, Q_q4_1,   Q_q5_0,
+                                  Q_q5_1,  Q_q8_0,  Q_q4_k,  Q_q6_k, Q_iq4_nl, Q_iq2_xxs,
+                                  Q_iq3_s, Q_iq1_m, Q_mxfp4, Q_nvfp4};
 
 typedef struct World {
   Module *module;
@@ -42,7 +43,7 @@ static void world_init(World *w, int64_t cols, Storage kept, Storage a, Storage 
     const QuantDef *q = quant_def(formats[p]);
     float x[13 * MAX_COLS];
     for (int i = 0; i < rows[p] * cols; i++) x[i] = sinf((float)(i * (p + 3)));
-    q->encode(x, w->file[p] + 1, (size_t)(rows[p] * cols));
+    q->encode(x, NULL, w->file[p] + 1, (size_t)(rows[p] * cols));
     w->module->consts[0].parts[p].view =
         (WeightView){formats[p], DT_f32, 2, {rows[p], cols}, w->file[p] + 1, sizeof w->file[p] - 1};
   }

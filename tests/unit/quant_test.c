@@ -15,9 +15,11 @@
 
 enum { QK = 32, QS = 256, COLS = 2 * QS, STREAM = 64 * QK };
 
-static const Storage FORMATS[] = {Q_f32,  Q_f16,   Q_bf16,  Q_q4_0,   Q_q4_1,  Q_q5_0,
-                                  Q_q5_1, Q_q8_0,  Q_q2_k,  Q_q3_k,   Q_q4_k,  Q_q5_k,
-                                  Q_q6_k, Q_tq1_0, Q_tq2_0, Q_iq4_nl, Q_iq4_xs};
+static const Storage FORMATS[] = {
+    Q_f32,    Q_f16,   Q_bf16,    Q_q4_0,  Q_q4_1,  Q_q5_0,  Q_q5_1,   Q_q8_0,   Q_q2_k,
+    Q_q3_k,   Q_q4_k,  Q_q5_k,    Q_q6_k,  Q_tq1_0, Q_tq2_0, Q_iq4_nl, Q_iq4_xs, Q_iq2_xxs,
+    Q_iq2_xs, Q_iq2_s, Q_iq3_xxs, Q_iq3_s, Q_iq1_s, Q_iq1_m, Q_mxfp4,  Q_nvfp4};
+enum { BY_FORMULA = 17 }; /* the rest against hashes of what the public package decodes */
 
 static float next_float(uint32_t *state) {
   *state ^= *state << 13;
@@ -160,13 +162,14 @@ static void random_blocks(Storage s, uint8_t *p, size_t blocks, uint32_t seed) {
     uint8_t *block = p + b * q->block_bytes;
     if (q->block == 1) {
       float x = next_float(&seed);
-      q->encode(&x, block, 1);
+      q->encode(&x, NULL, block, 1);
       continue;
     }
     uint16_t scale = f32_to_f16(next_float(&seed)), min = f32_to_f16(next_float(&seed));
     uint32_t at = scale_at(s);
     memcpy(block + at, &scale, 2);
     if (has_min(s)) memcpy(block + at + 2, &min, 2);
+    if (s == Q_iq1_m) block[55] &= 0xbf; /* its f16 in pieces */
   }
 }
 
@@ -174,7 +177,7 @@ static void decode_follows_the_formulas(void **state) {
   (void)state;
   static uint8_t raw[COLS * 4 + 1];
   float x[COLS];
-  for (size_t f = 0; f < COUNT(FORMATS); f++) {
+  for (size_t f = 0; f < BY_FORMULA; f++) {
     const QuantDef *q = quant_def(FORMATS[f]);
     uint8_t *unaligned = raw + 1;
     random_blocks(FORMATS[f], unaligned, COLS / q->block, 77 + (uint32_t)f);
@@ -187,6 +190,27 @@ static void decode_follows_the_formulas(void **state) {
   }
 }
 
+static void decoding_equals_the_public_one(void **state) {
+  static const struct {
+    Storage storage;
+    uint32_t values;
+  } GOLDEN[] = {
+      {Q_iq2_xxs, 0x53aa3c98}, {Q_iq2_xs, 0x91d0c59d}, {Q_iq2_s, 0x3700848c},
+      {Q_iq3_xxs, 0x69aef2fd}, {Q_iq3_s, 0xb9159618},  {Q_iq1_s, 0xe1fa4107},
+      {Q_iq1_m, 0xea8f762e},   {Q_mxfp4, 0x262ed101},  {Q_nvfp4, 0xfa6dced3},
+  };
+  static uint8_t raw[STREAM * 2 + 1];
+  static float x[STREAM];
+  (void)state;
+  for (size_t i = 0; i < COUNT(GOLDEN); i++) {
+    const QuantDef *q = quant_def(GOLDEN[i].storage);
+    random_blocks(GOLDEN[i].storage, raw + 1, STREAM / q->block, 777);
+    q->decode(raw + 1, x, STREAM);
+    assert_int_equal(hash(x, sizeof x), GOLDEN[i].values);
+  }
+  assert_int_equal(COUNT(GOLDEN), COUNT(FORMATS) - BY_FORMULA);
+}
+
 /* ---- encoders ---- */
 
 static void encoders_equal_the_public_ones(void **state) {
@@ -197,7 +221,7 @@ static void encoders_equal_the_public_ones(void **state) {
       {Q_f16, 0x1d38e7c6, 0x5f7bbe04},  {Q_bf16, 0x7e1454b4, 0x6decae24},
       {Q_q4_0, 0xda7b7129, 0x9f5f647b}, {Q_q4_1, 0x8632d577, 0x45370a76},
       {Q_q5_0, 0xd927253a, 0xb54491d3}, {Q_q5_1, 0x2a7afaaf, 0xb70da4ec},
-      {Q_q8_0, 0x31b00821, 0x6ab3c8f2},
+      {Q_q8_0, 0x31b00821, 0x6ab3c8f2}, {Q_mxfp4, 0x190e12a5, 0x1001870e},
   };
   static float x[STREAM];
   static uint8_t blocks[STREAM * 4];
@@ -205,7 +229,7 @@ static void encoders_equal_the_public_ones(void **state) {
   for (size_t i = 0; i < COUNT(GOLDEN); i++) {
     const QuantDef *q = quant_def(GOLDEN[i].storage);
     fill(x, STREAM, 2463534242u);
-    q->encode(x, blocks, STREAM);
+    q->encode(x, NULL, blocks, STREAM);
     assert_int_equal(hash(blocks, STREAM / q->block * q->block_bytes), GOLDEN[i].blocks);
     q->decode(blocks, x, STREAM);
     assert_int_equal(hash(x, sizeof x), GOLDEN[i].values);
@@ -233,7 +257,75 @@ static double error_bound(Storage s) {
   case Q_tq2_0: return 0.5;
   case Q_iq4_nl:
   case Q_iq4_xs: return 23.0 / 127 / 2 + 0.06;
+  case Q_iq3_xxs:
+  case Q_iq3_s: return 0.7; /* of codebooks: single errors; rms is what their search looks at */
+  case Q_iq2_xxs:
+  case Q_iq2_xs:
+  case Q_iq2_s: return 0.9;
+  case Q_iq1_s:
+  case Q_iq1_m: return 1;
+  case Q_mxfp4:
+  case Q_nvfp4: return 0.3;
   default: return 1.0 / 127 / 2 + 0.0005;
+  }
+}
+
+/* What the searches reach, and a hundredth more. */
+static double rms_bound(Storage s) {
+  switch (s) {
+  case Q_q2_k: return 0.2165;
+  case Q_q3_k: return 0.1192;
+  case Q_q4_k: return 0.0538;
+  case Q_q5_k: return 0.0263;
+  case Q_q6_k: return 0.0129;
+  case Q_tq1_0:
+  case Q_tq2_0: return 0.3335;
+  case Q_iq4_nl: return 0.0627;
+  case Q_iq4_xs: return 0.0631;
+  case Q_iq2_xxs: return 0.325;
+  case Q_iq2_xs: return 0.283;
+  case Q_iq2_s: return 0.230;
+  case Q_iq3_xxs: return 0.1791;
+  case Q_iq3_s: return 0.1215;
+  case Q_iq1_s: return 0.385;
+  case Q_iq1_m: return 0.366;
+  case Q_nvfp4: return 0.0802;
+  default: return 1;
+  }
+}
+
+static double relative_rms(const float *x, const float *y, int n) {
+  double error = 0, size = 0;
+  for (int i = 0; i < n; i++) {
+    error += ((double)x[i] - y[i]) * ((double)x[i] - y[i]);
+    size += (double)x[i] * x[i];
+  }
+  return sqrt(error / size);
+}
+
+/* Weights move error from where it counts to where it doesn't. */
+static void searches_weigh_errors(void **state) {
+  static float x[STREAM], y[STREAM], w[STREAM];
+  static uint8_t blocks[STREAM * 4], alike[STREAM * 4];
+  (void)state;
+  for (size_t f = 0; f < COUNT(FORMATS); f++) {
+    const QuantDef *q = quant_def(FORMATS[f]);
+    if (q->block != QS && FORMATS[f] != Q_iq4_nl && FORMATS[f] != Q_nvfp4) continue;
+    double error[2] = {0};
+    fill(x, STREAM, 54321);
+    for (int i = 0; i < STREAM; i++) w[i] = i % 3 == 0 ? 16 : 0.25f;
+    for (int weighted = 0; weighted < 2; weighted++) {
+      q->encode(x, weighted ? w : NULL, blocks, STREAM);
+      q->decode(blocks, y, STREAM);
+      for (int i = 0; i < STREAM; i++)
+        error[weighted] += w[i] * ((double)x[i] - y[i]) * ((double)x[i] - y[i]);
+    }
+    bool one_scale = FORMATS[f] == Q_tq1_0 || FORMATS[f] == Q_tq2_0;
+    assert_true(error[1] < error[0] * (one_scale ? 0.995 : 0.97));
+    memset(w, 0, sizeof w); /* weights that say nothing */
+    q->encode(x, w, blocks, STREAM);
+    q->encode(x, NULL, alike, STREAM);
+    assert_memory_equal(blocks, alike, STREAM / q->block * q->block_bytes);
   }
 }
 
@@ -244,12 +336,13 @@ static void encoding_is_near_and_idempotent(void **state) {
   for (size_t f = 0; f < COUNT(FORMATS); f++) {
     const QuantDef *q = quant_def(FORMATS[f]);
     fill(x, STREAM, 12345);
-    q->encode(x, once, STREAM);
+    q->encode(x, NULL, once, STREAM);
     q->decode(once, y, STREAM);
     for (int i = 0; i < STREAM; i++) assert_true(fabs(x[i] - y[i]) <= error_bound(FORMATS[f]));
-    if (q->block == QS || FORMATS[f] == Q_iq4_nl)
+    assert_true(relative_rms(x, y, STREAM) <= rms_bound(FORMATS[f]));
+    if (q->block == QS || FORMATS[f] == Q_iq4_nl || FORMATS[f] == Q_nvfp4)
       continue; /* a search: many codings of one block are near each other */
-    q->encode(y, twice, STREAM);
+    q->encode(y, NULL, twice, STREAM);
     q->decode(twice, x, STREAM);
     assert_memory_equal(x, y, sizeof x);
   }
@@ -261,16 +354,16 @@ static void odd_blocks_encode_to_something_defined(void **state) {
     const QuantDef *q = quant_def(FORMATS[f]);
     float x[QS] = {0}, y[QS];
     uint8_t blocks[QS * 4];
-    q->encode(x, blocks, QS);
+    q->encode(x, NULL, blocks, QS);
     q->decode(blocks, y, QS);
     for (int i = 0; i < QS; i++) assert_true(y[i] == 0);
     for (int i = 0; i < QS; i++) x[i] = -0.75f;
-    q->encode(x, blocks, QS);
+    q->encode(x, NULL, blocks, QS);
     q->decode(blocks, y, QS);
     for (int i = 0; i < QS; i++) assert_true(fabsf(y[i] + 0.75f) < 0.001f);
     x[3] = NAN;
     x[5] = INFINITY;
-    q->encode(x, blocks, QS);
+    q->encode(x, NULL, blocks, QS);
   }
 }
 
@@ -383,10 +476,13 @@ static void integers_give_what_decode_gives(void **state) {
   static const struct {
     Storage storage;
     int zero, top;
-  } CASES[] = {{Q_q4_0, 8, 15},      {Q_q4_1, 0, 15},     {Q_q5_0, 16, 31}, {Q_q5_1, 0, 31},
-               {Q_q8_0, 128, 255},   {Q_q2_k, 0, 3},      {Q_q3_k, 4, 7},   {Q_q4_k, 0, 15},
-               {Q_q5_k, 0, 31},      {Q_q6_k, 32, 63},    {Q_tq1_0, 1, 2},  {Q_tq2_0, 1, 3},
-               {Q_iq4_nl, 128, 241}, {Q_iq4_xs, 128, 241}};
+  } CASES[] = {
+      {Q_q4_0, 8, 15},      {Q_q4_1, 0, 15},      {Q_q5_0, 16, 31},     {Q_q5_1, 0, 31},
+      {Q_q8_0, 128, 255},   {Q_q2_k, 0, 3},       {Q_q3_k, 4, 7},       {Q_q4_k, 0, 15},
+      {Q_q5_k, 0, 31},      {Q_q6_k, 32, 63},     {Q_tq1_0, 1, 2},      {Q_tq2_0, 1, 3},
+      {Q_iq4_nl, 128, 241}, {Q_iq4_xs, 128, 241}, {Q_iq2_xxs, 64, 107}, {Q_iq2_xs, 64, 107},
+      {Q_iq2_s, 64, 107},   {Q_iq3_xxs, 32, 63},  {Q_iq3_s, 16, 31},    {Q_iq1_s, 9, 18},
+      {Q_iq1_m, 9, 18},     {Q_mxfp4, 16, 28},    {Q_nvfp4, 16, 28}};
   static int32_t out[COLS / QK * INTS_WORDS];
   (void)state;
   for (size_t c = 0; c < COUNT(CASES); c++) {
@@ -436,8 +532,10 @@ static void sizes_and_numbers(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(decode_follows_the_formulas),
+      cmocka_unit_test(decoding_equals_the_public_one),
       cmocka_unit_test(encoders_equal_the_public_ones),
       cmocka_unit_test(encoding_is_near_and_idempotent),
+      cmocka_unit_test(searches_weigh_errors),
       cmocka_unit_test(odd_blocks_encode_to_something_defined),
       cmocka_unit_test(kernels_give_what_decode_gives),
       cmocka_unit_test(integers_give_what_decode_gives),
