@@ -5,8 +5,10 @@ qemu-user runs a program as a named CPU model would: it must choose the highest 
 instruction, and give the same bits and tokens as every level does on this machine; on a model below x86-64-v2 it must say what
 is missing. Exit status 77, said aloud, where qemu isn't installed. Standard library only.
 
-What an emulator knows bounds its models: TCG has no AVX-512 and, before qemu 7.2, no AVX. So the level that the model `max`
-reaches is the best that is expected of any other, and Skylake-Server shows the way down from AVX-512 to x86-64-v3."""
+What an emulator knows bounds its models: TCG has no AVX-512 and, before qemu 7.2, no AVX (it takes those features out of the
+model's CPUID with a warning). So the level that the model `max` reaches is the best that is expected of any other, and
+Skylake-Server shows the way down from AVX-512 to x86-64-v3. For every program qemu 7.2 keeps a table of all pages between
+the code and the weights at 256 GiB: a second and 1.6 GB each, so that not many are run and one at a time."""
 import json
 import os
 import pathlib
@@ -32,15 +34,10 @@ def emulated(model, app, *command, ok=True):
     return e2e.run(QEMU, "-cpu", model, app, *command, ok=ok)
 
 
-def chosen(model, app):
-    """The level that a program chooses there."""
-    said = emulated(model, app, "generate", "--ids", "1,2", "-n", "1", "--stats", "--temp", "0").stderr
-    return re.search(r"threads?, (\S+)", said).group(1)
-
-
-def expected(model, app):
-    """A model's level, or the highest that this emulator has."""
-    return min(MODELS[model], chosen("max", app))
+def answer(runner, app):
+    """(level, ids) of a greedy answer."""
+    out = json.loads(e2e.run(*runner, app, "--temp", "0", "--json", "-n", "8", "What colour is copper?").stdout)
+    return out["isa"], out["ids"]
 
 
 def tensors(folder, ids, runner, *options):
@@ -61,15 +58,16 @@ def same_everywhere(folder, app, ids, models):
 
 def test_levels(folder):
     """The level of each model, tokens and bits."""
-    for options in ((), ("--act", "i8"), ("--quant", "none", "--act", "f32")):
+    best = answer([QEMU, "-cpu", "max"], e2e.program())[0]
+    for options, models in (((), MODELS), (("--act", "i8"), ("Nehalem", "Haswell")),
+                            (("--quant", "none", "--act", "f32"), ("Nehalem", "Haswell"))):
         app = e2e.program(*options)
-        same_everywhere(folder, app, e2e.sample_ids(40), MODELS)
-        native = e2e.run(app, "--temp", "0", "--json", "-n", "12", "What colour is copper?").stdout
-        for model in MODELS:
-            assert chosen(model, app) == expected(model, app), f"{model}: {chosen(model, app)}"
-            said = emulated(model, app, "--temp", "0", "--json", "-n", "12", "What colour is copper?").stdout
-            assert json.loads(said)["ids"] == json.loads(native)["ids"], f"{model}: {said}"
-    print("levels here:", {m: chosen(m, e2e.program()) for m in MODELS})
+        same_everywhere(folder, app, e2e.sample_ids(40), models)
+        ids = answer([], app)[1]
+        for model in models:
+            got, want = answer([QEMU, "-cpu", model], app), (min(MODELS[model], best), ids)
+            assert got == want, f"{model}: {got}, expected {want}"
+            print(f"{model}: {got[0]}")
 
 
 def test_too_old(folder):
@@ -85,15 +83,15 @@ def test_too_old(folder):
 
 
 def test_formats(folder):
-    """Every block format and the kernels of every architecture's fixtures at x86-64-v2 and v3."""
+    """The kernels of every block format and of the architectures at x86-64-v2; of every third at v3 too."""
     models = sorted(pathlib.Path(e2e.SOURCE, "tests/arch/cases").glob("*/model"))
-    wanted = [m for m in models if m.parent.name.startswith(("gguf-", "gemma", "qwen"))]
-    assert len(wanted) > 12
-    for model in wanted:
+    wanted = [m for m in models if re.match(r"gguf-|act-gelu$|act-mish|gemma3$|gemma2$|qwen2$|qwen3$|yarn|odd$", m.parent.name)]
+    assert len(wanted) > 20
+    for i, model in enumerate(wanted):
         app = f"{folder}/app"
         file = model / "model.gguf"
         e2e.compile_to(app, "--cpu", f"{V2},{V3}", model=file if file.exists() else model)
-        same_everywhere(folder, app, [i % 67 for i in e2e.sample_ids(20)], ("Nehalem", "Haswell"))
+        same_everywhere(folder, app, [k % 67 for k in e2e.sample_ids(20)], ("Nehalem", "Haswell")[:1 + (i % 3 == 0)])
 
 
 def test_calls(folder):

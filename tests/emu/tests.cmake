@@ -7,3 +7,12 @@ if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
   add_executable(amx_run ${CMAKE_CURRENT_SOURCE_DIR}/emu/amx_run.c)
   target_link_libraries(amx_run PRIVATE test_emu)
 endif()
+# Produced programs on emulated CPU models (Debian: qemu-user-static), which says so itself where there is none.
+if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
+  find_package(Python3 COMPONENTS Interpreter REQUIRED)
+  foreach(part levels too_old formats calls instructions)
+    add_test(NAME models.${part} COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_SOURCE_DIR}/emu/cpu_models.py
+      $<TARGET_FILE:ingot> ${CMAKE_SOURCE_DIR} test_${part})
+    set_tests_properties(models.${part} PROPERTIES SKIP_RETURN_CODE 77 RESOURCE_LOCK qemu LABELS slow)
+  endforeach()
+endif()
