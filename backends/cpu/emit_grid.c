@@ -4,7 +4,9 @@
  * and rounding a sum of such to a float leaves it a multiple. Sums of multiples of 2^g below
  * 2^(g+53) are exact in double, whatever was added up; emit_soft.c tests the size instead of the
  * error then. Values start as multiples of everything and are lowered until nothing changes; a loop
- * that goes on lowering gets no grid.
+ * that goes on lowering gets no grid. A local array has one grid, that of all floats stored in it;
+ * other types may share it (panels of codes and scales) where their places, which repeat with the
+ * strides of all accesses, are others.
  */
 #include "backends/cpu/emit.h"
 
@@ -12,11 +14,101 @@
 
 enum { ROUNDS = 6, LEAST = -149 /* below a float's own grid rounding could leave it */ };
 
+/* A local array: what lies in it, in words of 4 bytes, modulo the strides of all its accesses. */
+typedef struct Local {
+  int64_t period; /* bytes */
+  bool *foreign;  /* by word: something else than aligned floats is stored there */
+} Local;
+
 typedef struct Grids {
   const Kernel *k;
   int16_t *grid;
+  Local *local; /* by place in k->locals */
   bool changed, impatient;
 } Grids;
+
+/* ---- local arrays ------------------------------------------------------------------------------
+ */
+
+static Local *local_of(const Grids *g, const KInst *in) {
+  if (in->op != KOP_load && in->op != KOP_store) return NULL;
+  for (uint32_t i = 0; i < g->k->nlocals; i++)
+    if (g->k->locals[i] == in->addr->base) return &g->local[i];
+  return NULL;
+}
+
+static KType accessed_type(const Grids *g, const KInst *in) {
+  return in->op == KOP_store ? k_type(g->k, in->arg[0]) : in->type;
+}
+
+static int64_t element_size(const Grids *g, KVal base) {
+  return (int64_t)kscalar_size((KScalar)k_type(g->k, base).scalar);
+}
+
+static void take_strides(Grids *g, const KInst *in, Local *l) {
+  for (uint32_t i = 0; i < in->addr->nterm; i++) {
+    int64_t b = in->addr->term[i].stride * element_size(g, in->addr->base);
+    for (b = b < 0 ? -b : b; b;) {
+      int64_t rest = l->period % b;
+      l->period = b;
+      b = rest;
+    }
+  }
+}
+
+/* The first byte of an access within a period, and how many it spans. */
+static int64_t span(const Grids *g, const KInst *in, const Local *l, int64_t *bytes) {
+  KType t = accessed_type(g, in);
+  int64_t size = (int64_t)kscalar_size((KScalar)t.scalar), lane = in->addr->lane;
+  *bytes = ((t.lanes - 1) * (lane < 0 ? -lane : lane) + 1) * size;
+  int64_t first = in->addr->offset * element_size(g, in->addr->base);
+  if (lane < 0) first -= *bytes - size;
+  return (first % l->period + l->period) % l->period;
+}
+
+static bool is_aligned_float(const Grids *g, const KInst *in, const Local *l) {
+  int64_t bytes, first = span(g, in, l, &bytes);
+  return accessed_type(g, in).scalar == K_f32 && first % 4 == 0 && l->period % 4 == 0;
+}
+
+static bool meets_foreign(const Grids *g, const KInst *in, const Local *l) {
+  int64_t bytes, first = span(g, in, l, &bytes);
+  for (int64_t at = first; at < first + bytes; at++)
+    if (l->foreign[at % l->period / 4]) return true;
+  return false;
+}
+
+static void mark_foreign(Grids *g, const KInst *in, Local *l) {
+  int64_t bytes, first = span(g, in, l, &bytes);
+  for (int64_t at = first; at < first + bytes; at++) l->foreign[at % l->period / 4] = true;
+}
+
+static void visit_accesses(Grids *g, const KRegion *r, bool strides) {
+  for (uint32_t i = 0; i < r->n; i++) {
+    const KInst *in = r->inst[i];
+    Local *l = local_of(g, in);
+    if (l && strides)
+      take_strides(g, in, l);
+    else if (l && in->op == KOP_store && !is_aligned_float(g, in, l))
+      mark_foreign(g, in, l);
+    if (!in->loop) continue;
+    visit_accesses(g, &in->loop->body, strides);
+    visit_accesses(g, &in->loop->orelse, strides);
+  }
+}
+
+static void find_foreign(Grids *g) {
+  const Kernel *k = g->k;
+  for (uint32_t i = 0; i < k->nlocals; i++)
+    g->local[i].period = k->values[k->locals[i]].local_count * element_size(g, k->locals[i]);
+  visit_accesses(g, &k->body, true);
+  for (uint32_t i = 0; i < k->nlocals; i++)
+    g->local[i].foreign = mem_alloc((size_t)(g->local[i].period / 4 + 1) * sizeof(bool));
+  visit_accesses(g, &k->body, false);
+}
+
+/* ---- values ------------------------------------------------------------------------------------
+ */
 
 static int16_t least(int a, int b) {
   int g = a < b ? a : b;
@@ -44,8 +136,9 @@ static int16_t of_conversion(KScalar from) {
 }
 
 static int16_t of_load(const Grids *g, const KInst *in) {
-  KVal base = in->addr->base;
-  return g->k->values[base].kind == KV_LOCAL ? g->grid[base] : GRID_NONE;
+  const Local *l = local_of(g, in);
+  bool plain = l && is_aligned_float(g, in, l) && !meets_foreign(g, in, l);
+  return plain ? g->grid[in->addr->base] : GRID_NONE;
 }
 
 static int16_t of_inst(const Grids *g, const KInst *in) {
@@ -103,21 +196,26 @@ static void visit_region(Grids *g, const KRegion *r) {
     const KInst *in = r->inst[i];
     if (in->loop)
       visit_loop(g, in);
-    else if (in->op == KOP_store && g->k->values[in->addr->base].kind == KV_LOCAL)
-      lower(g, in->addr->base,
-            k_type(g->k, in->arg[0]).scalar == K_f32 ? g->grid[in->arg[0]] : GRID_NONE);
+    else if (in->op == KOP_store && local_of(g, in) && accessed_type(g, in).scalar == K_f32)
+      lower(g, in->addr->base, g->grid[in->arg[0]]);
     else if (in->result && in->type.scalar == K_f32)
       lower(g, in->result, of_inst(g, in));
   }
 }
 
 int16_t *emit_grids(const Kernel *k) {
-  Grids g = {.k = k, .grid = mem_alloc(k->nvalues * sizeof(int16_t)), .changed = true};
+  Grids g = {.k = k,
+             .grid = mem_alloc(k->nvalues * sizeof(int16_t)),
+             .local = mem_alloc(k->nlocals * sizeof(Local)),
+             .changed = true};
+  find_foreign(&g);
   for (uint32_t i = 0; i < k->nvalues; i++) g.grid[i] = GRID_ANY;
   for (int round = 0; g.changed; round++) {
     g.changed = false;
     g.impatient = round >= ROUNDS;
     visit_region(&g, &k->body);
   }
+  for (uint32_t i = 0; i < k->nlocals; i++) mem_free(g.local[i].foreign);
+  mem_free(g.local);
   return g.grid;
 }

@@ -95,8 +95,11 @@ def test_formats(folder):
 
 
 def test_calls(folder):
-    """All other calls of a program, down to its start-up code, on the oldest processor that it takes."""
-    del folder
+    """All other calls of a program, down to its start-up code, on the oldest processor that it takes; an encoder's too."""
+    app = f"{folder}/encoder"
+    e2e.compile_to(app, model=pathlib.Path(e2e.SOURCE, "tests/embed/model"))
+    texts = ("embed", "Copper is red.")
+    assert emulated("Nehalem", app, *texts).stdout == e2e.run(app, *texts).stdout != ""
     app = e2e.program()
     for call in (("--help",), ("card",), ("bench", "-p", "8", "-n", "2", "-r", "1"), ("profile", "-p", "8", "-n", "2"),
                  ("tokenize", "hello"), ("--raw", "--temp", "1", "--seed", "3", "-n", "4", "What")):

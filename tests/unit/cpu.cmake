@@ -1,4 +1,4 @@
-foreach(part cpu cpu_program)
+foreach(part cpu cpu_float cpu_program)
   ingot_unit_test(${part} backend_cpu test_emu ir_quant ir_kernel ir_graph ir_base m)
   target_compile_definitions(${part}_test PRIVATE TEST_LLD="${LLD}")
   if(NOT TARGET passes_lower)
