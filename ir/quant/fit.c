@@ -13,7 +13,7 @@
 
 #include <math.h>
 
-enum { STRANDS = 8, TRIES = 5, PASSES = 1, LARGEST_PART = QK };
+enum { STRANDS = FIT_STRANDS, TRIES = 5, PASSES = 1, LARGEST_PART = QK };
 
 /* Weighted sums of values q and elements x. */
 typedef struct Sums {
@@ -38,10 +38,6 @@ const float *fit_weights(const float *weight, int n, float *ones) {
 
 static Row row_of(const float *x, const float *weight, int n, float *ones) {
   return (Row){x, fit_weights(weight, n, ones)};
-}
-
-static float strands(const float *a) {
-  return ((a[0] + a[4]) + (a[2] + a[6])) + ((a[1] + a[5]) + (a[3] + a[7]));
 }
 
 /* What codes there are: 0 .. top, worth code - zero each; or 0 .. 15, worth table[code]. */
@@ -69,42 +65,36 @@ uint8_t table_nearest(const int8_t *table, float v) {
   return (uint8_t)code;
 }
 
-/* Replaces v by the table's nearest values. */
-static void table_values(const int8_t *table, float *v) {
-  float value[STRANDS];
-  for (int j = 0; j < STRANDS; j++) value[j] = (float)table[0];
-  for (int i = 0; i < 15; i++) {
-    float mid = middle(table, i), step = (float)(table[i + 1] - table[i]);
-    for (int j = 0; j < STRANDS; j++) value[j] += v[j] > mid ? step : 0;
-  }
-  memcpy(v, value, sizeof value);
-}
-
-/* Values nearest to eight scaled elements. */
-static inline void code_strands(const Coder *c, float *v) {
+/* Replaces each of eight scaled elements by the value nearest to it. */
+static inline void code_strands(const Coder *c, Strands *v) {
+  Strands zeros = {0}, top = zeros + c->top;
   if (c->table) {
-    table_values(c->table, v);
+    Strands value = zeros + (float)c->table[0];
+    for (int i = 0; i < 15; i++) {
+      Strands step = zeros + (float)(c->table[i + 1] - c->table[i]);
+      value += STRANDS_WHERE(*v > middle(c->table, i), step);
+    }
+    *v = value;
     return;
   }
-  for (int j = 0; j < STRANDS; j++) v[j] = nearest(v[j] + c->zero, c->top) - c->zero;
+  Strands u = *v + c->zero + 0.5f;
+  u = STRANDS_WHERE(u > 0, u);
+  u = STRANDS_WHERE(u < top, u) + STRANDS_WHERE(u >= top, top);
+  *v = __builtin_convertvector(__builtin_convertvector(u, StrandMasks), Strands) - c->zero;
 }
 
 /* Sums over the values q nearest to (x - lo) * inverse. */
-static Sums code_sums(const Coder *c, Row r, int n, float lo, float inverse) {
-  const float *x = r.x, *w = r.w;
-  float a[STRANDS] = {0}, b[STRANDS] = {0}, d[STRANDS] = {0};
+FIT_CLONES static Sums code_sums(const Coder *c, Row r, int n, float lo, float inverse) {
+  Strands q = {0}, qq = {0}, xq = {0};
   for (int i = 0; i < n; i += STRANDS) {
-    float v[STRANDS];
-    for (int j = 0; j < STRANDS; j++) v[j] = (x[i + j] - lo) * inverse;
-    code_strands(c, v);
-    for (int j = 0; j < STRANDS; j++) {
-      float wv = w[i + j] * v[j];
-      a[j] += wv;
-      b[j] += wv * v[j];
-      d[j] += wv * x[i + j];
-    }
+    Strands x = STRANDS_AT(r.x + i), v = (x - lo) * inverse;
+    code_strands(c, &v);
+    Strands wv = STRANDS_AT(r.w + i) * v;
+    q += wv;
+    qq += wv * v;
+    xq += wv * x;
   }
-  return (Sums){strands(a), strands(b), strands(d)};
+  return (Sums){STRANDS_SUM(q), STRANDS_SUM(qq), STRANDS_SUM(xq)};
 }
 
 static float inverse_of(float scale) {
@@ -112,19 +102,16 @@ static float inverse_of(float scale) {
 }
 
 /* Squared error of x against scale * value + min with the best codes. */
-static float part_error(const Coder *c, Row r, int n, float scale, float min) {
-  const float *x = r.x, *w = r.w;
-  float a[STRANDS] = {0}, inverse = inverse_of(scale);
+FIT_CLONES static float part_error(const Coder *c, Row r, int n, float scale, float min) {
+  Strands error = {0};
+  float inverse = inverse_of(scale);
   for (int i = 0; i < n; i += STRANDS) {
-    float v[STRANDS];
-    for (int j = 0; j < STRANDS; j++) v[j] = (x[i + j] - min) * inverse;
-    code_strands(c, v);
-    for (int j = 0; j < STRANDS; j++) {
-      float e = scale * v[j] + min - x[i + j];
-      a[j] += w[i + j] * e * e;
-    }
+    Strands x = STRANDS_AT(r.x + i), v = (x - min) * inverse;
+    code_strands(c, &v);
+    Strands e = scale * v + min - x;
+    error += STRANDS_AT(r.w + i) * e * e;
   }
-  return strands(a);
+  return STRANDS_SUM(error);
 }
 
 static void part_codes(const Coder *c, const float *x, int n, float scale, float min,

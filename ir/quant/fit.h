@@ -7,6 +7,33 @@
 
 #include "ir/quant/super.h"
 
+/* Loops over elements go by eight strands, whose sums are added in one order: what vectors of any
+ * length add up to. So they can be compiled for wider vectors, and chosen when the program begins,
+ * without a change of results. */
+enum { FIT_STRANDS = 8 };
+#if defined(__x86_64__) && defined(__linux__) && defined(__GNUC__) && !defined(__clang__) &&       \
+    !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+#define FIT_CLONES __attribute__((target_clones("avx2", "default")))
+#else
+#define FIT_CLONES
+#endif
+
+typedef float Strands __attribute__((vector_size(4 * FIT_STRANDS)));
+typedef int32_t StrandMasks __attribute__((vector_size(4 * FIT_STRANDS)));
+
+/* Eight elements from `x` on. */
+#define STRANDS_AT(x)                                                                              \
+  (__extension__({                                                                                 \
+    Strands strands_;                                                                              \
+    memcpy(&strands_, (x), sizeof strands_);                                                       \
+    strands_;                                                                                      \
+  }))
+/* Lane by lane: mask ? v : 0. */
+#define STRANDS_WHERE(mask, v) ((Strands)((mask) & (StrandMasks)(v)))
+/* Their sum. */
+#define STRANDS_SUM(a)                                                                             \
+  ((((a)[0] + (a)[4]) + ((a)[2] + (a)[6])) + (((a)[1] + (a)[5]) + ((a)[3] + (a)[7])))
+
 /* Fills s->scale, min, d, dmin and code for weights d * scale * code - dmin * min: parts (8 or 16)
  * scales of at most `scale_top`, codes of at most `code_top`. */
 void fit_affine(const float *x, const float *weight, int parts, int scale_top, int code_top,

@@ -10,9 +10,9 @@
 
 typedef struct Grid {
   const uint16_t *point; /* ascending */
-  const uint16_t *run;   /* where runs of points with the same upper half begin, and the end */
-  int n, runs;
-  int dims, bits; /* digits of a point, bits of a digit */
+  const uint16_t *run;   /* where the points begin whose upper half is 0, 1, .. or more */
+  int n, halves;         /* points; upper halves, rounded up to a multiple of 8 */
+  int dims, bits;        /* digits of a point, bits of a digit */
 } Grid;
 extern const Grid grid_iq2_xxs, grid_iq2_xs, grid_iq2_s, grid_iq3_xxs, grid_iq3_s, grid_iq1;
 

@@ -3,18 +3,26 @@
  * Weights with signs are taken without them (where their number must be even, the one whose sign
  * costs least keeps it wrong), and groups of eight or four look for the point of least error at a
  * scale: error is a sum over coordinates, so the sums of both halves of a point are made first, and
- * of the points, which are sorted by their upper halves, only runs are met whose upper sum and the
- * least lower one are below the best so far.
+ * of the points, which are sorted by their upper halves, only those are met whose upper sum and the
+ * least lower one together are below the best so far.
  *
  * A part's scale: many candidates are tried with levels but no codebook, the best few with it; each
  * gives the scale that suits its points best. Then d spreads the scales over odd integers, each
- * part takes the best near its own with d as it is rounded, and d is solved for once more.
+ * part takes the nearest to its own, and d is solved for once more.
  */
 #include "ir/quant/grid_fit.h"
 
 #include <math.h>
 
-enum { CANDIDATES = 20, SPREAD = 18, TRIED = 3, LARGEST_PART = QK, DIMS = 8, HALF_SUMS = 256 };
+enum {
+  CANDIDATES = 16,
+  SPREAD = 14,
+  TRIED = 2,
+  STRANDS = FIT_STRANDS,
+  LARGEST_PART = QK,
+  DIMS = 8,
+  HALVES = 176
+};
 
 static const int8_t levels_up[4] = {-7, 1, 9}, levels_down[4] = {-9, -1, 7};
 
@@ -34,40 +42,38 @@ static int digits_of(const GridFit *f) {
  */
 
 typedef struct Costs {
-  float of[DIMS][8]; /* coordinate, digit */
-  float least;       /* without the codebook */
+  Strands of[DIMS]; /* coordinate, digit; infinite where there is no such digit */
 } Costs;
 
-static void set_costs(const GridFit *f, const int8_t *level, const float *a, const float *w,
-                      float scale, Costs *c) {
+static inline void set_costs(const GridFit *f, const int8_t *level, const float *a, const float *w,
+                             float scale, Costs *c) {
   int digits = digits_of(f);
-  c->least = 0;
+  Strands levels = {0}, missing = {0};
+  for (int j = 0; j < DIMS; j++) {
+    levels[j] = j < digits ? scale * (float)level[j] : 0;
+    missing[j] = j < digits ? 0 : INFINITY;
+  }
   for (int i = 0; i < f->grid->dims; i++) {
-    float least = INFINITY;
-    for (int j = 0; j < digits; j++) {
-      float e = a[i] - scale * (float)level[j];
-      c->of[i][j] = w[i] * e * e;
-      least = c->of[i][j] < least ? c->of[i][j] : least;
-    }
-    c->least += least;
+    Strands e = a[i] - levels;
+    c->of[i] = w[i] * e * e + missing;
   }
 }
 
 /* Sums over the coordinates first .. first + dims / 2 of a point's lower or upper half. */
-static void half_sums(const GridFit *f, const Costs *c, int first, float *sum) {
-  int digits = digits_of(f), n = f->grid->dims / 2, bits = f->grid->bits;
-  if (n == 2) {
-    for (int j = 0; j < digits; j++)
-      for (int i = 0; i < digits; i++) sum[i | j << bits] = c->of[first][i] + c->of[first + 1][j];
+static inline void half_sums(const Grid *g, const Costs *c, int first, Strands *sum) {
+  if (g->dims == 4) {
+    for (int j = 0; j < 8; j++) sum[j] = c->of[first] + c->of[first + 1][j];
     return;
   }
-  float pair[2][16] = {{0}};
-  for (int h = 0; h < 2; h++)
-    for (int j = 0; j < 3; j++)
-      for (int i = 0; i < 3; i++)
-        pair[h][i | j << 2] = c->of[first + 2 * h][i] + c->of[first + 2 * h + 1][j];
-  for (int j = 0; j < 11; j++)
-    for (int i = 0; i < 11; i++) sum[i | j << 4] = pair[0][i] + pair[1][j];
+  float pair[2][16];
+  for (int i = 0; i < 16; i++) {
+    pair[0][i] = c->of[first][i & 3] + c->of[first + 1][i >> 2];
+    pair[1][i] = c->of[first + 2][i & 3] + c->of[first + 3][i >> 2];
+  }
+  for (int j = 0; j < 11; j++) {
+    sum[2 * j] = STRANDS_AT(pair[0]) + pair[1][j];
+    sum[2 * j + 1] = STRANDS_AT(pair[0] + 8) + pair[1][j];
+  }
 }
 
 typedef struct Best {
@@ -75,9 +81,9 @@ typedef struct Best {
   int index;
 } Best;
 
-static void meet_run(const Grid *g, int run, const float *lower, float upper, Best *best) {
+static inline void meet_run(const Grid *g, int half, const float *lower, float upper, Best *best) {
   unsigned mask = (1u << (g->bits * g->dims / 2)) - 1;
-  for (int i = g->run[run]; i < g->run[run + 1]; i++) {
+  for (int i = g->run[half]; i < g->run[half + 1]; i++) {
     float e = upper + lower[g->point[i] & mask];
     if (!(e < best->error)) continue;
     best->error = e;
@@ -85,30 +91,41 @@ static void meet_run(const Grid *g, int run, const float *lower, float upper, Be
   }
 }
 
-/* The point of least cost. */
-static Best nearest_point(const GridFit *f, const Costs *c) {
-  const Grid *g = f->grid;
-  float lower[HALF_SUMS] = {0}, upper[HALF_SUMS] = {0}, least = 0;
-  int shift = g->bits * g->dims / 2, first = 0;
-  half_sums(f, c, 0, lower);
-  half_sums(f, c, g->dims / 2, upper);
-  for (int i = 0; i < g->dims / 2; i++) {
-    float m = c->of[i][0];
-    for (int j = 1; j < digits_of(f); j++) m = c->of[i][j] < m ? c->of[i][j] : m;
-    least += m;
-  }
-  float most = INFINITY;
-  for (int r = 0; r < g->runs; r++) {
-    float u = upper[g->point[g->run[r]] >> shift];
-    if (!(u < most)) continue;
-    most = u;
-    first = r;
-  }
+static inline bool any(const StrandMasks *m) {
+  uint64_t word[FIT_STRANDS / 2];
+  memcpy(word, m, sizeof word);
+  return (word[0] | word[1] | word[2] | word[3]) != 0;
+}
+
+static inline float least_of(const Strands *v, int n) {
+  Strands m = v[0];
+  for (int i = 1; i < n; i++) m = STRANDS_WHERE(v[i] < m, v[i]) + STRANDS_WHERE(v[i] >= m, m);
+  float out = m[0];
+  for (int j = 1; j < STRANDS; j++) out = m[j] < out ? m[j] : out;
+  return out;
+}
+
+/* The point of least cost. Upper halves that no point has cost nothing to meet. */
+FIT_CLONES static Best nearest_point(const Grid *g, const GridFit *f, const int8_t *level,
+                                     const float *a, const float *w, float scale) {
+  Strands low[HALVES / STRANDS], high[HALVES / STRANDS];
+  float lower[HALVES], upper[HALVES];
+  Costs c;
+  int n = g->halves / STRANDS;
+  set_costs(f, level, a, w, scale, &c);
+  half_sums(g, &c, 0, low);
+  half_sums(g, &c, g->dims / 2, high);
+  memcpy(lower, low, sizeof(float) * (size_t)g->halves);
+  memcpy(upper, high, sizeof(float) * (size_t)g->halves);
+  float least = least_of(low, n), most = least_of(high, n);
   Best best = {INFINITY, 0};
-  meet_run(g, first, lower, upper[g->point[g->run[first]] >> shift], &best);
-  for (int r = 0; r < g->runs; r++) {
-    float u = upper[g->point[g->run[r]] >> shift];
-    if (r != first && u + least < best.error) meet_run(g, r, lower, u, &best);
+  for (int i = 0; i < g->halves; i++) /* the first to meet: as near as can be */
+    if (upper[i] == most) meet_run(g, i, lower, upper[i], &best);
+  for (int i = 0; i < n; i++) {
+    StrandMasks near = high[i] + least < best.error;
+    if (!any(&near)) continue;
+    for (int j = STRANDS * i; j < STRANDS * (i + 1); j++)
+      if (upper[j] + least < best.error) meet_run(g, j, lower, upper[j], &best);
   }
   return best;
 }
@@ -155,9 +172,7 @@ static float code_stretch(const GridFit *f, const int8_t *level, const Part *p, 
                           float scale, int *index) {
   float error = 0;
   for (int i = 0; i < n; i += f->grid->dims) {
-    Costs c;
-    set_costs(f, level, p->a + at + i, p->w + at + i, scale, &c);
-    Best b = nearest_point(f, &c);
+    Best b = nearest_point(f->grid, f, level, p->a + at + i, p->w + at + i, scale);
     index[i / f->grid->dims] = b.index;
     error += b.error;
   }
@@ -200,35 +215,43 @@ static Coding code_part(const GridFit *f, const Part *p, float scale, uint8_t *c
   return out;
 }
 
-static float level_value(const int8_t *level, int digits, float v) {
-  float value = (float)level[0];
-  for (int j = 1; j < digits; j++)
-    if (v > 0.5f * (float)(level[j - 1] + level[j])) value = (float)level[j];
-  return value;
+/* Sums over n elements (a multiple of 8) and their levels nearest at a scale: w q a, w q q, w e e.
+ */
+FIT_CLONES static void level_sums(const int8_t *level, int digits, const Part *p, int at, int n,
+                                  float scale, float *out) {
+  Strands zeros = {0}, aq = zeros, qq = zeros, ee = zeros;
+  float inverse = 1 / scale;
+  for (int i = at; i < at + n; i += STRANDS) {
+    Strands a = STRANDS_AT(p->a + i), w = STRANDS_AT(p->w + i), v = a * inverse;
+    Strands q = zeros + (float)level[0];
+    for (int k = 1; k < digits; k++) {
+      Strands step = zeros + (float)(level[k] - level[k - 1]);
+      q += STRANDS_WHERE(v > 0.5f * (float)(level[k - 1] + level[k]), step);
+    }
+    Strands e = a - scale * q;
+    aq += w * q * a;
+    qq += w * q * q;
+    ee += w * e * e;
+  }
+  out[0] = STRANDS_SUM(aq);
+  out[1] = STRANDS_SUM(qq);
+  out[2] = STRANDS_SUM(ee);
 }
 
-/* Least error over all scales with the levels, free of the codebook, nearest at `scale`. */
+/* Least error over all scales with the levels, free of the codebook, nearest at `scale`; less the
+ * sum of squares. */
 static float free_error(const GridFit *f, const Part *p, float scale) {
-  double xq = 0, qq = 0, xx = 0, inverse = 1 / scale;
-  int digits = digits_of(f), step = f->shift ? f->shift : p->n;
+  float xq = 0, qq = 0;
+  int digits = digits_of(f), step = f->shift && f->shift < p->n ? f->shift : p->n;
   for (int at = 0; at < p->n; at += step) {
-    double sum[2][3] = {{0}};
-    for (int way = 0; way < (f->shift ? 2 : 1); way++) {
-      const int8_t *level = !f->shift ? f->level : way ? levels_down : levels_up;
-      for (int i = at; i < at + step; i++) {
-        double w = p->w[i], q = level_value(level, digits, (float)(p->a[i] * inverse));
-        double e = p->a[i] - (double)scale * q;
-        sum[way][0] += w * q * (double)p->a[i];
-        sum[way][1] += w * q * q;
-        sum[way][2] += w * e * e;
-      }
-    }
+    float sum[2][3];
+    level_sums(f->shift ? levels_up : f->level, digits, p, at, step, scale, sum[0]);
+    if (f->shift) level_sums(levels_down, digits, p, at, step, scale, sum[1]);
     int way = f->shift && sum[1][2] < sum[0][2];
     xq += sum[way][0];
     qq += sum[way][1];
   }
-  for (int i = 0; i < p->n; i++) xx += (double)p->w[i] * p->a[i] * p->a[i];
-  return (float)(qq > 0 && xq > 0 ? xx - xq * xq / qq : xx);
+  return qq > 0 && xq > 0 ? -xq * xq / qq : 0;
 }
 
 /* The scale that suits a part best, of a few that do without the codebook. */
@@ -244,7 +267,7 @@ static float part_scale(const GridFit *f, const Part *p) {
   if (!(largest > 0) || !isfinite(largest)) return 0;
   float scale[CANDIDATES], error[CANDIDATES];
   for (int i = 0; i < CANDIDATES; i++) {
-    scale[i] = largest / top * (0.32f + 0.05f * (float)i);
+    scale[i] = largest / top * (0.35f + 0.06f * (float)i);
     int level = i - SPREAD; /* elements that are all the same have their points at low levels */
     if (level >= 0) scale[i] = largest / (float)(f->shift ? 7 + 2 * level : f->level[level]);
     error[i] = level >= 0 && smallest > 0.7f * largest ? -INFINITY : free_error(f, p, scale[i]);
@@ -282,20 +305,11 @@ static double code_all(const Search *z, Super *s, double *solved) {
   int n = QS / z->f->parts;
   for (int i = 0; i < z->f->parts; i++) {
     int near = d > 0 ? (int)lrintf((z->scale[i] / d - 1) / 2) : 0, top = z->f->top / 2;
-    Coding best = {.error = INFINITY};
-    for (int l = near - 1; l <= near + 1; l++) {
-      int scale = 2 * (l < 0 ? 0 : l > top ? top : l) + 1;
-      if ((l < 0 || l > top) && l != near) continue;
-      uint8_t code[LARGEST_PART];
-      Coding c = code_part(z->f, &z->part[i], d * (float)scale, code);
-      if (!(c.error < best.error) && best.error < INFINITY) continue;
-      best = c;
-      s->scale[i] = (int8_t)scale;
-      memcpy(s->code + i * n, code, (size_t)n);
-    }
-    error += best.error;
-    xq += best.xq * s->scale[i];
-    qq += best.qq * s->scale[i] * s->scale[i];
+    s->scale[i] = (int8_t)(2 * (near < 0 ? 0 : near > top ? top : near) + 1);
+    Coding c = code_part(z->f, &z->part[i], d * (float)s->scale[i], s->code + i * n);
+    error += c.error;
+    xq += c.xq * s->scale[i];
+    qq += c.qq * s->scale[i] * s->scale[i];
   }
   *solved = qq > 0 ? xq / qq / (double)z->f->factor : 0;
   return error;

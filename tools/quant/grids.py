@@ -46,8 +46,9 @@ for name, cls in GRIDS:
     keys, dims, bits = points(getattr(quants, cls))
     width = (dims * bits + 3) // 4
     half = dims * bits // 2
-    runs = [i for i, k in enumerate(keys) if i == 0 or k >> half != keys[i - 1] >> half]
+    halves = 176 if bits == 2 else 64
+    runs = [sum(k >> half < h for k in keys) for h in range(halves + 1)]
     table("uint16_t", name + "_points", ["0x%0*x," % (width, k) for k in keys])
-    table("uint16_t", name + "_runs", ["%d," % r for r in runs + [len(keys)]])
+    table("uint16_t", name + "_runs", ["%d," % r for r in runs])
     print("const Grid grid_%s = {%s_points, %s_runs, %d, %d, %d, %d};" %
-          (name, name, name, len(keys), len(runs), dims, bits))
+          (name, name, name, len(keys), halves, dims, bits))
