@@ -5,6 +5,8 @@
  * towards zero and its last bit set), so that rounding it to a float rounds once: Boldo and
  * Melquiond, "Emulation of FMA and correctly rounded sums" (2008). Double has more than twice a
  * float's digits and a far wider range, so this holds for subnormal results and overflow too.
+ * That is long, so vectors are rounded twice and tested for where it could differ; only
+ * then is the exact form run. fma without a known grid (emit_grid.c) is one function of the object.
  * f16 is rescaled by multiplying with powers of two, which is exact and makes NaNs quiet as F16C
  * does. All vectors are cut into registers here, which keeps the order of operations local.
  */

@@ -123,6 +123,15 @@ def test_instructions(folder):
     assert not beyond, sorted(beyond)
 
 
+def test_no_library_calls(folder):
+    """Kernels need no function from elsewhere: none of a mathematical library, none of the compiler's."""
+    for options in ((), ("--act", "i8"), ("--quant", "none", "--act", "f32"), ("--quant", "f16"), ("--quant", "bf16"),
+                    ("--quant", "q4_k"), ("--quant", "iq4_xs", "--kv", "q8_0")):
+        e2e.compile_to(f"{folder}/o", "--emit", "obj", *options)
+        out = e2e.run("nm", "-u", f"{folder}/o").stdout.split()
+        assert set(out) - {"U"} <= {"memcpy", "memset", "memmove", "ingot_weights"}, f"{options}: {out}"
+
+
 def main():
     if not QEMU:
         print("skipped: qemu-user is not installed (Debian and Ubuntu: qemu-user-static; tools/setup.sh test)")

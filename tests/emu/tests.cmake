@@ -10,7 +10,7 @@ endif()
 # Produced programs on emulated CPU models (Debian: qemu-user-static), which says so itself where there is none.
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
   find_package(Python3 COMPONENTS Interpreter REQUIRED)
-  foreach(part levels too_old formats calls instructions)
+  foreach(part levels too_old formats calls instructions no_library_calls)
     add_test(NAME models.${part} COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_SOURCE_DIR}/emu/cpu_models.py
       $<TARGET_FILE:ingot> ${CMAKE_SOURCE_DIR} test_${part})
     set_tests_properties(models.${part} PROPERTIES SKIP_RETURN_CODE 77 RESOURCE_LOCK qemu LABELS slow)
