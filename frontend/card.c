@@ -11,7 +11,7 @@
 
 enum { MAX_README = 1 << 20, HASH_STEP = 1 << 22 };
 
-static const char *sha256_hex(Arena *a, const MappedFile *f) {
+const char *file_sha256(Arena *a, const MappedFile *f) {
   struct sha256_ctx c;
   uint8_t digest[SHA256_DIGEST_SIZE];
   sha256_init(&c);
@@ -64,7 +64,7 @@ Status card_read(Reader *r, const char *name, const char *license) {
   for (uint32_t i = 0; i < m->nfiles; i++) {
     c->files[i].file = path_name(m->arena, m->files[i].path);
     c->files[i].bytes = m->files[i].size;
-    if (r->what & MODEL_HASHES) c->files[i].sha256 = sha256_hex(m->arena, &m->files[i]);
+    if (r->what & MODEL_HASHES) c->files[i].sha256 = file_sha256(m->arena, &m->files[i]);
   }
   return diag_errors(r->d) ? FAIL : OK;
 }

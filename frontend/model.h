@@ -49,6 +49,9 @@ typedef struct SentenceModel {
   const char *unknown; /* a part that ingot does not know, NULL: none */
 } SentenceModel;
 
+/* SHA-256 of a file's bytes, in hexadecimal. */
+const char *file_sha256(Arena *a, const MappedFile *f);
+
 typedef struct Card {
   const char *name, *license, *source_path;
   struct {

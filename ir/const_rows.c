@@ -189,10 +189,10 @@ static void file_floats(const ConstRows *r, const WeightView *v, const uint8_t *
 }
 
 /* Encodes r->floats, whose row is in place, with the tail block filled up by zeros. */
-static void encode_scratch(ConstRows *r, const QuantDef *q, uint8_t *out) {
+static void encode_scratch(ConstRows *r, const QuantDef *q, const ConstPart *p, uint8_t *out) {
   size_t n = align_up((uint64_t)r->cols, q->block);
   for (size_t i = (size_t)r->cols; i < n; i++) r->floats[i] = 0;
-  q->encode(r->floats, NULL, out, n);
+  q->encode(r->floats, p->importance, out, n);
 }
 
 /* Fills r->floats with the row as the constant's own format gives it. */
@@ -201,7 +201,7 @@ static void load_row(ConstRows *r, int64_t row) {
   const uint8_t *data = locate(r, row, &p);
   file_floats(r, &p->view, data, r->floats);
   if (r->through && r->through != view_def(&p->view)) {
-    encode_scratch(r, r->through, r->blocks);
+    encode_scratch(r, r->through, p, r->blocks);
     r->through->decode(r->blocks, r->floats, align_up((uint64_t)r->cols, r->through->block));
   }
 }
@@ -221,6 +221,6 @@ const uint8_t *const_row_blocks(ConstRows *r, int64_t row, const QuantDef *q, ui
   } else {
     load_row(r, row);
   }
-  encode_scratch(r, q, buffer);
+  encode_scratch(r, q, p, buffer);
   return buffer;
 }

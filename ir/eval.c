@@ -183,8 +183,9 @@ static void round_results(RefCtx *c, const Op *op) {
   }
 }
 
-Status graph_eval(Arena *a, const Graph *g, RefState *states, const RefTensor *in, uint32_t nin,
-                  const RefSymbol *symbols, uint32_t nsymbols, RefTensor **out, Diag *d) {
+Status graph_eval_watched(Arena *a, const Graph *g, RefState *states, const RefTensor *in,
+                          uint32_t nin, const RefSymbol *symbols, uint32_t nsymbols,
+                          RefWatch *watch, void *user, RefTensor **out, Diag *d) {
   size_t ndims = (size_t)dim_count(g->module->dims) + 1;
   Symbols s = {ARENA_ARRAY(a, int64_t, ndims), ARENA_ARRAY(a, bool, ndims)};
   TRY(find_symbols(g, in, nin, symbols, nsymbols, &s, d));
@@ -194,6 +195,7 @@ Status graph_eval(Arena *a, const Graph *g, RefState *states, const RefTensor *i
   for (OpId o = 1; o < g->nops; o++) {
     const Op *op = &g->ops[o];
     if (op->dead) continue;
+    if (watch) watch(user, &c, op);
     TRY(op_info(op->code)->ref(&c, op));
     round_results(&c, op);
   }
@@ -204,4 +206,9 @@ Status graph_eval(Arena *a, const Graph *g, RefState *states, const RefTensor *i
   }
   *out = results;
   return OK;
+}
+
+Status graph_eval(Arena *a, const Graph *g, RefState *states, const RefTensor *in, uint32_t nin,
+                  const RefSymbol *symbols, uint32_t nsymbols, RefTensor **out, Diag *d) {
+  return graph_eval_watched(a, g, states, in, nin, symbols, nsymbols, NULL, NULL, out, d);
 }

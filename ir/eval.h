@@ -47,6 +47,11 @@ typedef struct RefSymbol {
 } RefSymbol;
 Status graph_eval(Arena *a, const Graph *g, RefState *states, const RefTensor *in, uint32_t nin,
                   const RefSymbol *symbols, uint32_t nsymbols, RefTensor **out, Diag *d);
+/* The same, with a look at every op whose operands are known, before it runs. */
+typedef void RefWatch(void *user, RefCtx *c, const Op *op);
+Status graph_eval_watched(Arena *a, const Graph *g, RefState *states, const RefTensor *in,
+                          uint32_t nin, const RefSymbol *symbols, uint32_t nsymbols,
+                          RefWatch *watch, void *user, RefTensor **out, Diag *d);
 /* A constant as the program will compute with it: parts stacked and un-permuted, then rounded
  * through the constant's storage format. Caller's arena. */
 Status const_dense(Arena *a, const Module *m, uint32_t index, RefTensor *out, Diag *d);

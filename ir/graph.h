@@ -111,6 +111,9 @@ typedef struct ConstPart {
   /* > 0: rows are stored with each head's two rotary halves interleaved (GGUF llama q and k):
    * logical row h*D + half*(D/2) + i stands at file row h*D + 2*i + half; here the head count. */
   int32_t interleaved_heads;
+  /* How much the squared error of a weight counts when it is written in another format, a number a
+   * column, zeros up to a multiple of 256; NULL: all alike. */
+  const float *importance;
 } ConstPart;
 
 typedef struct ConstDef {

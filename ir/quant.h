@@ -40,7 +40,8 @@ typedef struct QuantDef {
   /* n elements, a multiple of `block`; x may be unaligned bytes of a mapped file. */
   void (*decode)(const void *blocks, float *x, size_t n);
   /* `weight` says how much the squared error of each of the n elements counts; NULL: all alike.
-   * Formats whose scale no search chooses take no notice. */
+   * The formats of ggml's first days have scales by the largest element without weights, and by a
+   * search with them; floats and q8_0 and mxfp4 take no notice. */
   void (*encode)(const float *x, const float *weight, void *blocks, size_t n);
   /* One packed block: rows[r] points at the file blocks that cover it (NULL: a row of padding,
    * which must come out as exact zeros). */

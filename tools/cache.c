@@ -32,7 +32,7 @@ static void key_add_number(Key *k, uint64_t n) {
   key_add(k, text);
 }
 
-static Status make_key(const CompileOptions *o, Diag *d, Key *k) {
+static Status make_key(Arena *a, const CompileOptions *o, Diag *d, Key *k) {
   Model *m;
   struct stat self;
   *k = (Key){{0xcbf29ce484222325, 0x84222325cbf29ce4}};
@@ -44,6 +44,10 @@ static Status make_key(const CompileOptions *o, Diag *d, Key *k) {
   model_close(m);
   const char *texts[] = {o->task, o->quant, o->act, o->kv, o->cpu, o->tile, o->start_from};
   for (size_t i = 0; i < COUNT(texts); i++) key_add(k, texts[i] ? texts[i] : "");
+  MappedFile text = {0};
+  if (o->calibrate) TRY(file_map(a, d, o->calibrate, &text));
+  key_add(k, o->calibrate ? file_sha256(a, &text) : "");
+  file_unmap(&text);
   key_add_number(k, (uint64_t)o->context);
   key_add_number(k, (uint64_t)o->chunk);
   key_add(k, INGOT_VERSION);
@@ -75,7 +79,7 @@ static Status cached_program(Arena *a, CompileOptions *o, Diag *d) {
   }
   char *folder = arena_printf(a, "%s/ingot", base);
   TRY(make_folders(folder, d));
-  TRY(make_key(o, d, &k));
+  TRY(make_key(a, o, d, &k));
   o->out = arena_printf(a, "%s/%016llx%016llx", folder, (unsigned long long)k.half[0],
                         (unsigned long long)k.half[1]);
   if (!o->verify && access(o->out, X_OK) == 0) return OK;

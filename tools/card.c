@@ -54,7 +54,8 @@ static json_t *level_names(const CpuTarget *const *levels, uint32_t n) {
 }
 
 void card_write(const Model *model, const Module *m, const CompileOptions *o,
-                const CpuTarget *const *levels, uint32_t nlevels, Buf *out) {
+                const Calibration *calibration, const CpuTarget *const *levels, uint32_t nlevels,
+                Buf *out) {
   json_t *card = json_object();
   json_object_set_new(card, "ingot_card", json_integer(1)); /* first: how a program is recognised */
   json_object_set_new(card, "name", text_or_null(model->card.name));
@@ -66,6 +67,10 @@ void card_write(const Model *model, const Module *m, const CompileOptions *o,
     json_t *formats = weight_formats(m, &parameters);
     json_object_set_new(card, "parameters", json_integer((json_int_t)parameters));
     json_object_set_new(card, "weights", formats);
+    if (calibration->sha256)
+      json_object_set_new(card, "calibration",
+                          json_pack("{s:s, s:I}", "sha256", calibration->sha256, "tokens",
+                                    (json_int_t)calibration->tokens));
     json_object_set_new(card, "activations", json_string(o->act));
     if (m->nstates) {
       json_object_set_new(card, "kv_cache", json_string(cache_format_name(&m->states[0])));

@@ -3,6 +3,7 @@
 
 #include "backends/text/text_backend.h"
 #include "passes/pipeline.h"
+#include "tools/calibrate.h"
 #include "tools/card.h"
 #include "tools/progress.h"
 #include "tools/tile.h"
@@ -26,6 +27,8 @@ const Option compile_options[] = {
      "what the program does (default: what the model is for)", task_names},
     {"quant", 0, OPTION_CHOICE, FIELD(quant), NULL,
      "format of the weights (default: a GGUF's own, q8_0 for float models)", quant_choices},
+    {"calibrate", 0, OPTION_STRING, FIELD(calibrate), "FILE",
+     "a text that the model is run on, to learn which weights matter to --quant", NULL},
     {"act", 0, OPTION_CHOICE, FIELD(act), NULL,
      "how activations enter integer products (default: i16)", act_choices},
     {"kv", 0, OPTION_CHOICE, FIELD(kv), NULL,
@@ -85,6 +88,7 @@ typedef struct Job {
   uint32_t nlevels, clevels;
   KProgram **programs;
   ProgramText text;
+  Calibration calibration;
   Progress progress;
   uint64_t released; /* bytes packed when the files' pages were last let go of */
   Buf explain;
@@ -315,7 +319,7 @@ static Status compile_text(Job *j, const char *task) {
   else if (strcmp(task, "tokenize") == 0)
     return diag_error(j->d, m->path, "carries no tokenizer (expected tokenizer.json or a GGUF's)");
   if (m->chat.source) TRY(chat_compile(&m->chat, j->d, &j->text.chat));
-  card_write(m, j->module, j->o, j->levels, j->nlevels, &j->text.card);
+  card_write(m, j->module, j->o, &j->calibration, j->levels, j->nlevels, &j->text.card);
   return OK;
 }
 
@@ -355,6 +359,15 @@ static Status emit_graph(Job *j) {
   return s;
 }
 
+/* Weights that stay as they are need no calibration. */
+static Status check_calibration(const CompileOptions *o, Diag *d) {
+  if (!o->calibrate || (o->quant && strcmp(o->quant, "none") && strcmp(o->quant, "keep")))
+    return OK;
+  return diag_error(d, "--calibrate",
+                    "chooses how weights are rounded (expected a format by "
+                    "--quant, such as q4_k)");
+}
+
 /* --verify's bound; what cannot be verified is refused before the work. */
 static Status verify_bound(const CompileOptions *o, Diag *d, double *bound) {
   const char *text = o->verify && *o->verify ? o->verify : "0.01";
@@ -386,12 +399,15 @@ static Status run_job(Job *j, CompileReport *report) {
   double bound;
   unsigned what = MODEL_TEXT | MODEL_HASHES | (text_only ? 0 : MODEL_WEIGHTS);
   TRY(verify_bound(o, j->d, &bound));
+  TRY(check_calibration(o, j->d));
   progress_step(&j->progress, "reading", 0, 0);
   TRY(model_open(o->model, what, j->d, &j->model));
   TRY(choose_levels(j));
   if (!text_only) {
     TRY(build_graphs(j));
     TRY(choose_task(j, &task));
+    if (o->calibrate)
+      TRY(calibrate(j->module, j->model, o->calibrate, &j->progress, j->d, &j->calibration));
     progress_step(&j->progress, "passes", 0, 0);
     TRY(run_passes(j, &stopped));
     if (stopped) return OK;

@@ -12,12 +12,13 @@
 
 typedef struct CompileOptions {
   const char *model, *out;
-  const char *task;   /* NULL: what the architecture is for; "tokenize" */
-  const char *quant;  /* NULL: keep a GGUF's formats, q8_0 for float models; "none": f32 */
-  const char *act;    /* i16, i8 or f32 */
-  const char *kv;     /* NULL: f16, or f32 with --act f32 */
-  const char *cpu;    /* "native", "all" or a list of levels */
-  const char *target; /* NULL: this machine's; of cpu_arch_names */
+  const char *task;      /* NULL: what the architecture is for; "tokenize" */
+  const char *quant;     /* NULL: keep a GGUF's formats, q8_0 for float models; "none": f32 */
+  const char *calibrate; /* NULL, or a text whose activations say which weights matter */
+  const char *act;       /* i16, i8 or f32 */
+  const char *kv;        /* NULL: f16, or f32 with --act f32 */
+  const char *cpu;       /* "native", "all" or a list of levels */
+  const char *target;    /* NULL: this machine's; of cpu_arch_names */
   const char *backend, *emit;
   int64_t context, chunk;
   const char *dump, *stop_after, *start_from; /* pass names, or a file for start_from */

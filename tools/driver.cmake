@@ -1,5 +1,5 @@
 # ingot: the driver. Its commands are a library, so that tests can call them.
-ingot_library(ingot_driver options.c output.c progress.c tensors_file.c card.c tile.c cache.c compile.c verify.c
+ingot_library(ingot_driver options.c output.c progress.c tensors_file.c card.c tile.c cache.c compile.c verify.c reference.c calibrate.c
   cmd_compile.c cmd_run.c cmd_profile.c cmd_inspect.c cmd_eval.c cmd_opt.c)
 target_compile_definitions(ingot_driver PUBLIC INGOT_VERSION="${PROJECT_VERSION}")
 target_link_libraries(ingot_driver PUBLIC frontend_readers frontend_arch passes_graph passes_lower passes_kernel

@@ -5,6 +5,7 @@
  */
 #include "tools/compile.h"
 #include "tools/output.h"
+#include "tools/reference.h"
 #include "tools/tensors_file.h"
 
 #include <errno.h>
@@ -38,33 +39,6 @@ static void fill_tokens(int64_t *ids, int64_t n, int64_t vocab) {
     x = x * 6364136223846793005u + 1442695040888963407u;
     ids[i] = (int64_t)((x >> 33) % (uint64_t)vocab);
   }
-}
-
-static RefTensor vector(Arena *a, const char *name, DType type, int64_t n) {
-  RefTensor t = {.name = name, .dtype = type, .rank = 1, .dim = {n}, .elements = n};
-  if (dtype_is_float(type))
-    t.f = ARENA_ARRAY(a, float, (size_t)n);
-  else
-    t.i = ARENA_ARRAY(a, int64_t, (size_t)n);
-  return t;
-}
-
-/* The logits of n tokens at positions 0 .. n - 1 by the evaluator. */
-static Status reference(Arena *a, const Graph *g, const int64_t *ids, int64_t n, Diag *d,
-                        RefTensor *out) {
-  RefTensor in[] = {vector(a, "ids", DT_i32, n), vector(a, "pos", DT_i32, n),
-                    vector(a, "mask", DT_f32, n), vector(a, "seq_len", DT_i32, 1)};
-  for (int64_t i = 0; i < n; i++) {
-    in[0].i[i] = ids[i];
-    in[1].i[i] = i;
-    in[2].f[i] = 1;
-  }
-  in[3].i[0] = n;
-  RefSymbol symbols[] = {{"P", 0}};
-  RefTensor **outputs = ARENA_ARRAY(a, RefTensor *, g->noutputs + 1);
-  TRY(graph_eval(a, g, ref_states_new(a, g->module), in, g->ninputs, symbols, 1, outputs, d));
-  *out = *outputs[0];
-  return OK;
 }
 
 static double largest_error(const RefTensor *want, const RefTensor *got) {
@@ -102,7 +76,7 @@ static Status compare(Arena *a, const char *program, const Module *m, const char
   Status s = write_safetensors(in, &input, 1, d);
   if (s == OK) s = run_program(program, in, out, d);
   if (s == OK) s = tensors_open(out, d, &result);
-  if (s == OK) s = reference(a, g, ids, n, d, &want);
+  if (s == OK) s = reference_logits(a, g, ids, n, NULL, NULL, d, &want);
   if (s == OK) {
     const RefTensor *got = tensors_find(&result, "logits");
     if (got && got->f && got->elements == want.elements)

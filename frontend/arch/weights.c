@@ -90,7 +90,7 @@ static Status load(Loader *l, TensorName n, int layer, const WeightView *want, i
   const Weight *w;
   TRY(checked(l, n, layer, want, &w));
   bool permuted = heads > 0 && l->model->format == FORMAT_GGUF;
-  ConstPart part = {w->name, w->view, permuted ? heads : 0};
+  ConstPart part = {.name = w->name, .view = w->view, .interleaved_heads = permuted ? heads : 0};
   ConstDef def = {.name = w->name, .nparts = 1, .parts = &part};
   def.type = (Type){.dtype = DT_f32, .rank = want->rank};
   if (want->rank > 1) def.type.storage = w->view.storage == Q_plain ? Q_f32 : w->view.storage;

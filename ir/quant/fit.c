@@ -216,6 +216,23 @@ float fit_table_scale(const float *x, const float *weight, int n, const int8_t *
   return symmetric_part(&(Coder){.table = table}, row_of(x, weight, n, ones), n).scale;
 }
 
+float fit_block_scale(const float *x, const float *weight, int zero) {
+  float ones[QK];
+  Coder c = {(float)(2 * zero - 1), (float)zero, NULL};
+  return symmetric_part(&c, row_of(x, weight, QK, ones), QK).scale;
+}
+
+/* From the largest element down, so that the minimum is at most 0, as affine_part has it. */
+void fit_block_affine(const float *x, const float *weight, int code_top, float *scale, float *min) {
+  float ones[QK], below[QK], lo, hi;
+  Coder c = {.top = (float)code_top};
+  block_range(x, &lo, &hi);
+  for (int k = 0; k < QK; k++) below[k] = x[k] - hi;
+  Part p = affine_part(&c, row_of(below, weight, QK, ones), QK);
+  *scale = p.scale;
+  *min = p.min + hi;
+}
+
 /* ---- a super-block
  * -------------------------------------------------------------------------------
  */

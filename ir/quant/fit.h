@@ -52,6 +52,10 @@ void fit_ternary(const float *x, const float *weight, Super *s);
 float fit_table_scale(const float *x, const float *weight, int n, const int8_t *table);
 /* `weight`, or `ones` filled with n of them when there are no weights or all are 0. */
 const float *fit_weights(const float *weight, int n, float *ones);
+/* The same of a block of QK values, for weights scale * (code - zero), codes 0 .. 2 * zero - 1. */
+float fit_block_scale(const float *x, const float *weight, int zero);
+/* For weights scale * code + min, codes 0 .. code_top. */
+void fit_block_affine(const float *x, const float *weight, int code_top, float *scale, float *min);
 /* Code of the table's value nearest to v. */
 uint8_t table_nearest(const int8_t *table, float v);
 

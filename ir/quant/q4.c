@@ -5,7 +5,7 @@
  * the element of largest magnitude to code 0 (value -8 d), so that the sign with the longer tail
  * gets the longer side; q4_1 spans minimum to maximum in 15 steps; codes are nearest.
  */
-#include "ir/quant/common.h"
+#include "ir/quant/fit.h"
 
 enum { Q40_BYTES = 18, Q41_BYTES = 20, Q4_SCALES = 256, Q4_MINIMA = 288 };
 
@@ -32,10 +32,10 @@ static void q4_1_decode(const void *blocks, float *x, size_t n) {
 }
 
 static void q4_0_encode(const float *x, const float *weight, void *blocks, size_t n) {
-  (void)weight;
   uint8_t *p = blocks;
   for (size_t at = 0; at < n; at += QK, p += Q40_BYTES) {
     float d = block_extreme(x + at) / -8.0f;
+    if (weight) d = fit_block_scale(x + at, weight + at, 8);
     float inverse = d != 0 ? 1.0f / d : 0.0f;
     store_f16(p, d);
     for (int i = 0; i < 16; i++) {
@@ -47,12 +47,12 @@ static void q4_0_encode(const float *x, const float *weight, void *blocks, size_
 }
 
 static void q4_1_encode(const float *x, const float *weight, void *blocks, size_t n) {
-  (void)weight;
   uint8_t *p = blocks;
   for (size_t at = 0; at < n; at += QK, p += Q41_BYTES) {
     float lo, hi;
     block_range(x + at, &lo, &hi);
     float d = (hi - lo) / 15.0f;
+    if (weight) fit_block_affine(x + at, weight + at, 15, &d, &lo);
     float inverse = d != 0 ? 1.0f / d : 0.0f;
     store_f16(p, d);
     store_f16(p + 2, lo);

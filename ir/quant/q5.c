@@ -4,7 +4,7 @@
  * the low four bits as in q4. q5_0: d * (code - 16); q5_1: d * code + m. In the packed block the
  * fifth bits are regrouped so that one shift and one mask give those of a whole code vector.
  */
-#include "ir/quant/common.h"
+#include "ir/quant/fit.h"
 
 enum { Q50_BYTES = 22, Q51_BYTES = 24, Q5_HIGH = 256, Q5_SCALES = 320, Q5_MINIMA = 352 };
 
@@ -51,11 +51,11 @@ static void q5_1_decode(const void *blocks, float *x, size_t n) {
 }
 
 static void q5_0_encode(const float *x, const float *weight, void *blocks, size_t n) {
-  (void)weight;
   uint8_t *p = blocks;
   for (size_t at = 0; at < n; at += QK, p += Q50_BYTES) {
     uint8_t codes[QK];
     float d = block_extreme(x + at) / -16.0f;
+    if (weight) d = fit_block_scale(x + at, weight + at, 16);
     float inverse = d != 0 ? 1.0f / d : 0.0f;
     store_f16(p, d);
     for (int k = 0; k < QK; k++) codes[k] = clamp_code(x[at + k] * inverse + 16.5f, 31);
@@ -64,13 +64,13 @@ static void q5_0_encode(const float *x, const float *weight, void *blocks, size_
 }
 
 static void q5_1_encode(const float *x, const float *weight, void *blocks, size_t n) {
-  (void)weight;
   uint8_t *p = blocks;
   for (size_t at = 0; at < n; at += QK, p += Q51_BYTES) {
     uint8_t codes[QK];
     float lo, hi;
     block_range(x + at, &lo, &hi);
     float d = (hi - lo) / 31.0f;
+    if (weight) fit_block_affine(x + at, weight + at, 31, &d, &lo);
     float inverse = d != 0 ? 1.0f / d : 0.0f;
     store_f16(p, d);
     store_f16(p + 2, lo);

@@ -5,6 +5,7 @@ Every test is a function named test_*; each works in a folder of its own and fai
 only. The model is the small one under examples/."""
 import concurrent.futures
 import fcntl
+import hashlib
 import json
 import os
 import pathlib
@@ -531,6 +532,40 @@ def every_failure(folder):
             if any(pool.map(lambda n: fails_cleanly(folder, n), range(first, first + 100))):
                 print(f"{first} allocations and more failed, each cleanly", flush=True)
                 return
+
+
+def squared_error(app, folder, rows, reference):
+    """Of the logits of rows of ids against `reference`."""
+    got = struct.unpack(f"<{len(reference)}f", logits(app, folder, rows)[1])
+    return sum((x - y) ** 2 for x, y in zip(got, reference))
+
+
+def test_calibrate(folder):
+    lines = [f"<|im_start|>user\n{q}<|im_end|>\n<|im_start|>assistant\n{a}<|im_end|>\n" for q, a in QUESTIONS.items()]
+    text, app = pathlib.Path(f"{folder}/text"), f"{folder}/app"
+    text.write_text("".join(lines[:4]) * 5)
+    held_out = json.loads(run(program(), "tokenize", "--jsonl", input=json.dumps("".join(lines[4:])) + "\n").stdout)
+    fp32 = program("--quant", "none", "--act", "f32")
+    data = logits(fp32, folder, [held_out])[1]
+    reference = struct.unpack(f"<{len(data) // 4}f", data)
+    for quant in "q4_0", "q4_1", "iq4_nl":
+        options = "--quant", quant, "--act", "f32", "--cpu", "native"
+        compile_to(app, *options)
+        before = squared_error(app, folder, [held_out], reference)
+        compile_to(app, *options, "--calibrate", text, "--verify")
+        after = squared_error(app, folder, [held_out], reference)
+        assert after < 0.95 * before, (quant, before, after)
+    card = json.loads(run(app, "card").stdout)["calibration"]
+    assert card["sha256"] == hashlib.sha256(text.read_bytes()).hexdigest() and card["tokens"] > 256, card
+    first = pathlib.Path(app).read_bytes()
+    compile_to(app, *options, "--calibrate", text)
+    assert pathlib.Path(app).read_bytes() == first
+    expect_error(folder, [INGOT, "compile", MODEL, "--calibrate", text], 1, "expected a format by --quant")
+    expect_error(folder, [INGOT, "compile", MODEL, "--quant", "q4_0", "--calibrate", f"{folder}/none"], 1, "none")
+    text.write_text("too short")
+    expect_error(folder, [INGOT, "compile", MODEL, "--quant", "q4_0", "--calibrate", text], 1, "expected at least 256")
+    encoder = f"{SOURCE}/tests/embed/model"
+    expect_error(folder, [INGOT, "compile", encoder, "--quant", "q4_0", "--calibrate", text], 1, "is for language models")
 
 
 def test_emit_texts(folder):
