@@ -17,6 +17,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -30,6 +31,7 @@ typedef struct Link {
   int fd[MAX_INPUTS];
   char path[MAX_INPUTS][32];
   uint32_t n;
+  uint64_t bytes; /* of all inputs */
   const char *arg[MAX_ARGS];
   uint32_t nargs;
 } Link;
@@ -43,6 +45,7 @@ static Status open_input(Link *l, const LinkInput *in, Diag *d) {
   }
   snprintf(l->path[l->n], sizeof l->path[0], "/proc/self/fd/%d", fd);
   l->fd[l->n++] = fd;
+  l->bytes += in->size;
   return OK;
 }
 
@@ -97,6 +100,13 @@ static void read_message(int fd, char message[MESSAGE_MAX]) {
   message[n] = 0;
 }
 
+/* Beyond a limit of file sizes the linker gets a signal which it takes for a bug of its own. */
+static bool met_file_limit(uint64_t input_bytes) {
+  struct rlimit limit;
+  return !getrlimit(RLIMIT_FSIZE, &limit) && limit.rlim_cur != RLIM_INFINITY &&
+         limit.rlim_cur < input_bytes;
+}
+
 static Status run(const Link *l, const char *out, Diag *d) {
   int pipe_fd[2];
   if (pipe2(pipe_fd, O_CLOEXEC))
@@ -117,6 +127,7 @@ static Status run(const Link *l, const char *out, Diag *d) {
   while (waitpid(pid, &status, 0) < 0)
     if (errno != EINTR) return diag_error(d, "ld.lld", "was lost: %s", strerror(errno));
   if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return OK;
+  if (met_file_limit(l->bytes)) return diag_error(d, out, "cannot be linked: %s", strerror(EFBIG));
   if (WIFSIGNALED(status))
     return diag_error(d, "ld.lld", "was ended by signal %d (%s)%s%s", WTERMSIG(status),
                       strsignal(WTERMSIG(status)), *message ? ": " : "", message);

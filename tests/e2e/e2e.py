@@ -437,7 +437,7 @@ def limited(limit):
 
 
 def test_full_disk(folder):
-    for limit in (1000, 300_000, 1_000_000):
+    for limit in (1000, 300_000, 1_000_000, 1_500_000):
         expect_error(folder, [INGOT, "compile", MODEL, "-q", "-o", f"{folder}/app"], 1, "File too large", preexec_fn=limited(limit))
 
 
