@@ -137,8 +137,12 @@ static void test_exp2_decay(void **state) {
   x[POINTS - 3] = NAN;
   decay(x, y);
   for (int i = 0; i < POINTS; i++) {
+    if (isnan(x[i])) { /* there is no ulp to measure it by */
+      assert_true(isnan(y[i]));
+      continue;
+    }
     double exact = exp2((double)x[i]), bound = x[i] < -126 ? 0x1p-126 : ulp_of(exact);
-    if (isnan(x[i]) ? !isnan(y[i]) : !(fabs((double)y[i] - exact) <= bound))
+    if (!(fabs((double)y[i] - exact) <= bound))
       fail_msg("2^%.9g is %.9g", (double)x[i], (double)y[i]);
     if (x[i] <= -127) assert_true(y[i] == 0.0f);
   }
