@@ -54,6 +54,16 @@ Storage quant_from_ggml(uint32_t ggml_type) {
   return Q_plain;
 }
 
+void quant_unpack_floats(const QuantDef *q, KBuilder *b, KAddr a, KVal sub, KVal *out) {
+  QuantInts ints;
+  if (!q->unpack_ints) {
+    q->unpack_floats(b, a, sub, out);
+    return;
+  }
+  q->unpack_ints(b, a, sub, &ints);
+  floats_of_ints(b, &ints, out);
+}
+
 uint64_t quant_packed_size(const QuantDef *q, int64_t n_rows, int64_t cols) {
   BUG_IF(n_rows < 0 || cols < 0, "packed size of %lld x %lld", (long long)n_rows, (long long)cols);
   uint64_t groups = align_up((uint64_t)n_rows, 16) / 16;

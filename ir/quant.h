@@ -50,8 +50,7 @@ typedef struct QuantDef {
    * its blocks of 32 is wanted: 0 where there is one. What does not depend on `sub` may be emitted
    * all the same: a backend hoists it out of the loop over `sub`. */
   void (*unpack_ints)(KBuilder *b, KAddr a, KVal sub, QuantInts *out); /* of integers, else NULL */
-  /* min(packed_block, 32) values, v16f32. */
-  void (*unpack_floats)(KBuilder *b, KAddr a, KVal sub, KVal *out);
+  void (*unpack_floats)(KBuilder *b, KAddr a, KVal sub, KVal *out);    /* of floats, else NULL */
   /* Element k (scalar i64, within the packed block) of row `lane` (scalar i64), as f32 scalar. */
   KVal (*unpack_one)(KBuilder *b, KAddr a, KVal lane, KVal k);
   /* What to write instead where rows don't fill whole blocks; Q_plain: pad them. */
@@ -65,6 +64,8 @@ const QuantDef *quant_def(Storage s);
 /* Name, block elements and bytes of any row, computed or only named; false for others. */
 bool quant_size(Storage s, uint32_t *block, uint32_t *block_bytes);
 Storage quant_from_ggml(uint32_t ggml_type); /* Q_plain when unknown */
+/* min(packed_block, 32) values, v16f32, of any format. */
+void quant_unpack_floats(const QuantDef *q, KBuilder *b, KAddr a, KVal sub, KVal *out);
 /* Bytes of a packed matrix of rows x cols (padded to 16 rows and whole blocks). */
 uint64_t quant_packed_size(const QuantDef *q, int64_t rows, int64_t cols);
 /* Blocks of 32 in a packed block: 1, 2 or 8. */

@@ -110,12 +110,6 @@ static void mxfp4_ints(KBuilder *b, KAddr a, KVal sub, QuantInts *out) {
   out->scale[0] = mx_scale_of(b, bytes_at(b, a, CODE_BYTES, 0));
 }
 
-static void mxfp4_floats(KBuilder *b, KAddr a, KVal sub, KVal *out) {
-  QuantInts ints;
-  mxfp4_ints(b, a, sub, &ints);
-  floats_of_ints(b, &ints, out);
-}
-
 static KVal mxfp4_one(KBuilder *b, KAddr a, KVal lane, KVal k) {
   KVal d = mx_scale_of(b, bytes_at(b, a, CODE_BYTES, lane));
   return k_op2(b, KOP_mul, d, fp4_one(b, a, lane, k));
@@ -131,7 +125,6 @@ const QuantDef quant_mxfp4 = {.name = "mxfp4",
                               .encode = mxfp4_encode,
                               .pack = mxfp4_pack,
                               .unpack_ints = mxfp4_ints,
-                              .unpack_floats = mxfp4_floats,
                               .unpack_one = mxfp4_one};
 
 /* ---- nvfp4
@@ -235,12 +228,6 @@ static void nvfp4_ints(KBuilder *b, KAddr a, KVal sub, QuantInts *out) {
     out->scale[i] = nv_scale_of(b, bytes_at(b, k_at(a, sub, 32), NV_SCALES + 16 * i, 0));
 }
 
-static void nvfp4_floats(KBuilder *b, KAddr a, KVal sub, KVal *out) {
-  QuantInts ints;
-  nvfp4_ints(b, a, sub, &ints);
-  floats_of_ints(b, &ints, out);
-}
-
 static KVal nvfp4_one(KBuilder *b, KAddr a, KVal lane, KVal k) {
   KVal part = k_op2(b, KOP_lshr, k, k_i64(b, 4)), sub = k_op2(b, KOP_lshr, k, k_i64(b, 5));
   KVal within = k_op2(b, KOP_and, k, k_i64(b, QK - 1));
@@ -258,6 +245,5 @@ const QuantDef quant_nvfp4 = {.name = "nvfp4",
                               .encode = nvfp4_encode,
                               .pack = nvfp4_pack,
                               .unpack_ints = nvfp4_ints,
-                              .unpack_floats = nvfp4_floats,
                               .unpack_one = nvfp4_one,
                               .narrow = Q_mxfp4};

@@ -74,12 +74,6 @@ static void iq4_nl_ints(KBuilder *b, KAddr a, KVal sub, QuantInts *out) {
   out->scale[0] = unpack_f16x16(b, a, IQ4_SCALES);
 }
 
-static void iq4_nl_floats(KBuilder *b, KAddr a, KVal sub, KVal *out) {
-  QuantInts ints;
-  iq4_nl_ints(b, a, sub, &ints);
-  floats_of_ints(b, &ints, out);
-}
-
 static KVal iq4_nl_one(KBuilder *b, KAddr a, KVal lane, KVal k) {
   KVal code = table_one(b, iq4_table, IQ4_ZERO, unpack_plane_one(b, a, 4, 0, lane, k));
   KVal f = k_cvt(b, k_op2(b, KOP_sub, code, k_int(b, KT(i32, 1), IQ4_ZERO)), K_f32);
@@ -96,7 +90,6 @@ const QuantDef quant_iq4_nl = {.name = "iq4_nl",
                                .encode = iq4_nl_encode,
                                .pack = iq4_nl_pack,
                                .unpack_ints = iq4_nl_ints,
-                               .unpack_floats = iq4_nl_floats,
                                .unpack_one = iq4_nl_one};
 
 /* ---- iq4_xs

@@ -109,18 +109,6 @@ static void q4_1_ints(KBuilder *b, KAddr a, KVal sub, QuantInts *out) {
   out->min[0] = unpack_f16x16(b, a, Q4_MINIMA);
 }
 
-static void q4_0_floats(KBuilder *b, KAddr a, KVal sub, KVal *out) {
-  QuantInts ints;
-  q4_0_ints(b, a, sub, &ints);
-  floats_of_ints(b, &ints, out);
-}
-
-static void q4_1_floats(KBuilder *b, KAddr a, KVal sub, KVal *out) {
-  QuantInts ints;
-  q4_1_ints(b, a, sub, &ints);
-  floats_of_ints(b, &ints, out);
-}
-
 static KVal q4_0_one(KBuilder *b, KAddr a, KVal lane, KVal k) {
   KVal code = unpack_plane_one(b, a, 4, 0, lane, k);
   KVal f = k_cvt(b, k_op2(b, KOP_sub, code, k_int(b, KT(i32, 1), 8)), K_f32);
@@ -133,7 +121,7 @@ static KVal q4_1_one(KBuilder *b, KAddr a, KVal lane, KVal k) {
                unpack_f16_lane(b, a, Q4_MINIMA, lane));
 }
 
-const QuantDef quant_q4_0 = {"q4_0",      2,           QK,        Q40_BYTES, QK,          288,
-                             q4_0_decode, q4_0_encode, q4_0_pack, q4_0_ints, q4_0_floats, q4_0_one};
-const QuantDef quant_q4_1 = {"q4_1",      3,           QK,        Q41_BYTES, QK,          320,
-                             q4_1_decode, q4_1_encode, q4_1_pack, q4_1_ints, q4_1_floats, q4_1_one};
+const QuantDef quant_q4_0 = {"q4_0",      2,           QK,        Q40_BYTES, QK,   288,
+                             q4_0_decode, q4_0_encode, q4_0_pack, q4_0_ints, NULL, q4_0_one};
+const QuantDef quant_q4_1 = {"q4_1",      3,           QK,        Q41_BYTES, QK,   320,
+                             q4_1_decode, q4_1_encode, q4_1_pack, q4_1_ints, NULL, q4_1_one};

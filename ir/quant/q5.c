@@ -127,18 +127,6 @@ static void q5_1_ints(KBuilder *b, KAddr a, KVal sub, QuantInts *out) {
   out->min[0] = unpack_f16x16(b, a, Q5_MINIMA);
 }
 
-static void q5_0_floats(KBuilder *b, KAddr a, KVal sub, KVal *out) {
-  QuantInts ints;
-  q5_0_ints(b, a, sub, &ints);
-  floats_of_ints(b, &ints, out);
-}
-
-static void q5_1_floats(KBuilder *b, KAddr a, KVal sub, KVal *out) {
-  QuantInts ints;
-  q5_1_ints(b, a, sub, &ints);
-  floats_of_ints(b, &ints, out);
-}
-
 static KVal code_one(KBuilder *b, KAddr a, KVal lane, KVal k) {
   KVal low = unpack_plane_one(b, a, 4, 0, lane, k);
   return k_op2(b, KOP_or, low, unpack_plane_one(b, k_off(a, Q5_HIGH), 1, 4, lane, k));
@@ -156,7 +144,7 @@ static KVal q5_1_one(KBuilder *b, KAddr a, KVal lane, KVal k) {
                unpack_f16_lane(b, a, Q5_MINIMA, lane));
 }
 
-const QuantDef quant_q5_0 = {"q5_0",      6,           QK,        Q50_BYTES, QK,          352,
-                             q5_0_decode, q5_0_encode, q5_0_pack, q5_0_ints, q5_0_floats, q5_0_one};
-const QuantDef quant_q5_1 = {"q5_1",      7,           QK,        Q51_BYTES, QK,          384,
-                             q5_1_decode, q5_1_encode, q5_1_pack, q5_1_ints, q5_1_floats, q5_1_one};
+const QuantDef quant_q5_0 = {"q5_0",      6,           QK,        Q50_BYTES, QK,   352,
+                             q5_0_decode, q5_0_encode, q5_0_pack, q5_0_ints, NULL, q5_0_one};
+const QuantDef quant_q5_1 = {"q5_1",      7,           QK,        Q51_BYTES, QK,   384,
+                             q5_1_decode, q5_1_encode, q5_1_pack, q5_1_ints, NULL, q5_1_one};

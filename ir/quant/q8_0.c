@@ -49,12 +49,6 @@ static void q8_0_ints(KBuilder *b, KAddr a, KVal sub, QuantInts *out) {
   out->scale[0] = unpack_f16x16(b, a, Q8_SCALES);
 }
 
-static void q8_0_floats(KBuilder *b, KAddr a, KVal sub, KVal *out) {
-  QuantInts ints;
-  q8_0_ints(b, a, sub, &ints);
-  floats_of_ints(b, &ints, out);
-}
-
 static KVal q8_0_one(KBuilder *b, KAddr a, KVal lane, KVal k) {
   KVal vector = k_op2(b, KOP_lshr, k, k_i64(b, 2));
   KVal byte = k_op2(b, KOP_and, k, k_i64(b, 3));
@@ -65,5 +59,5 @@ static KVal q8_0_one(KBuilder *b, KAddr a, KVal lane, KVal k) {
   return k_op2(b, KOP_mul, unpack_f16_lane(b, a, Q8_SCALES, lane), f);
 }
 
-const QuantDef quant_q8_0 = {"q8_0",      8,           QK,        Q80_BYTES, QK,          544,
-                             q8_0_decode, q8_0_encode, q8_0_pack, q8_0_ints, q8_0_floats, q8_0_one};
+const QuantDef quant_q8_0 = {"q8_0",      8,           QK,        Q80_BYTES, QK,   544,
+                             q8_0_decode, q8_0_encode, q8_0_pack, q8_0_ints, NULL, q8_0_one};

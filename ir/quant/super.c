@@ -191,12 +191,6 @@ void super_ints(const SuperFormat *f, KBuilder *b, KAddr a, KVal sub, QuantInts 
   read_scales(f, &r, sub, out);
 }
 
-void super_floats(const SuperFormat *f, KBuilder *b, KAddr a, KVal sub, KVal *out) {
-  QuantInts ints;
-  super_ints(f, b, a, sub, &ints);
-  floats_of_ints(b, &ints, out);
-}
-
 KVal super_one(const SuperFormat *f, KBuilder *b, KAddr a, KVal lane, KVal k) {
   uint32_t per = block_bytes(f);
   KVal sub = k_op2(b, KOP_lshr, k, k_i64(b, 5)), within = k_op2(b, KOP_and, k, k_i64(b, QK - 1));

@@ -60,7 +60,6 @@ void super_encode(const SuperFormat *f, const float *x, const float *weight, voi
                   size_t n);
 void super_pack(const SuperFormat *f, const void *const rows[16], void *out);
 void super_ints(const SuperFormat *f, KBuilder *b, KAddr a, KVal sub, QuantInts *out);
-void super_floats(const SuperFormat *f, KBuilder *b, KAddr a, KVal sub, KVal *out);
 KVal super_one(const SuperFormat *f, KBuilder *b, KAddr a, KVal lane, KVal k);
 
 /* For unpack_scales: `size` bytes of each lane at `offset` of the scales, as i32 (1 and 2 bytes
@@ -89,9 +88,6 @@ KVal scale_choose(const ScaleReader *r, KVal sub, KVal x, KVal y);
   static void NAME##_ints(KBuilder *b, KAddr a, KVal sub, QuantInts *out) {                        \
     super_ints(&NAME##_format, b, a, sub, out);                                                    \
   }                                                                                                \
-  static void NAME##_floats(KBuilder *b, KAddr a, KVal sub, KVal *out) {                           \
-    super_floats(&NAME##_format, b, a, sub, out);                                                  \
-  }                                                                                                \
   static KVal NAME##_one(KBuilder *b, KAddr a, KVal lane, KVal k) {                                \
     return super_one(&NAME##_format, b, a, lane, k);                                               \
   }                                                                                                \
@@ -105,7 +101,6 @@ KVal scale_choose(const ScaleReader *r, KVal sub, KVal x, KVal y);
                                  .encode = NAME##_encode,                                          \
                                  .pack = NAME##_pack,                                              \
                                  .unpack_ints = NAME##_ints,                                       \
-                                 .unpack_floats = NAME##_floats,                                   \
                                  .unpack_one = NAME##_one,                                         \
                                  .narrow = NARROW}
 

@@ -28,7 +28,7 @@ static void resident_step(Contract *c, const Tile *t, KVal k, KVal *acc) {
   KVal w[TILE_GROUPS];
   for (uint32_t g = 0; g < t->groups; g++) {
     KAddr at = k_at(k_at(k_addr(c->w), t->group[g], c->group_bytes), k, c->quant->packed_bytes);
-    c->quant->unpack_floats(b, at, k_i64(b, 0), &w[g]);
+    quant_unpack_floats(c->quant, b, at, k_i64(b, 0), &w[g]);
   }
   for (uint32_t i = 0; i < t->tokens; i++) {
     KVal x = contract_x(c, t->token[i], k, 0);

@@ -33,7 +33,8 @@ static void float_steps(Contract *c, const Tile *t, KVal k0, int n, uint32_t cha
     KAddr at = k_at(k_at(k_addr(c->w), t->group[g], c->group_bytes), block, c->quant->packed_bytes);
     KVal w[32];
     for (int i = 0; i < n; i += (int)pb)
-      c->quant->unpack_floats(b, k_off(at, (int64_t)i / pb * c->quant->packed_bytes), sub, w + i);
+      quant_unpack_floats(c->quant, b, k_off(at, (int64_t)i / pb * c->quant->packed_bytes), sub,
+                          w + i);
     for (int i = 0; i < n; i++) {
       for (uint32_t j = 0; j < t->tokens; j++) {
         KVal *a = &acc[(g * t->tokens + j) * chains + (uint32_t)i % chains];

@@ -71,7 +71,7 @@ static void unpack(World *w, const KWeight *kw, uint8_t *packed, float *out) {
   KVal i = k_par(&b, "block", k_i64(&b, blocks));
   uint32_t n = q->packed_block < 32 ? q->packed_block : 32;
   KVal sub = k_for(&b, "sub", k_i64(&b, 0), k_i64(&b, quant_subs(q)), 1, 0, NULL);
-  q->unpack_floats(&b, k_at(k_addr(in), i, q->packed_bytes), sub, v);
+  quant_unpack_floats(q, &b, k_at(k_addr(in), i, q->packed_bytes), sub, v);
   for (uint32_t j = 0; j < n; j++)
     k_store(&b, v[j], k_off(k_at(k_at(k_addr(to), i, q->packed_block * 16), sub, 32 * 16), j * 16));
   k_for_end(&b, NULL);

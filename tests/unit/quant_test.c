@@ -419,7 +419,7 @@ static Kernel *kernel_over(Arena *a, const QuantDef *q, KScalar element, Body *b
 static void floats_body(KBuilder *b, const QuantDef *q, KAddr block, KVal out, KVal index) {
   KVal v[QK];
   KVal sub = k_for(b, "sub", k_i64(b, 0), k_i64(b, quant_subs(q)), 1, 0, NULL);
-  q->unpack_floats(b, block, sub, v);
+  quant_unpack_floats(q, b, block, sub, v);
   KAddr to = k_at(k_at(k_addr(out), index, q->packed_block * 16), sub, QK * 16);
   for (uint32_t i = 0; i < q->packed_block && i < QK; i++) k_store(b, v[i], k_off(to, i * 16));
   k_for_end(b, NULL);
