@@ -26,6 +26,15 @@ enum {
 
 static const int8_t levels_up[4] = {-7, 1, 9}, levels_down[4] = {-9, -1, 7};
 
+/* A format as the search sees it. */
+typedef struct Rule {
+  const Grid *grid;
+  const int8_t *level; /* what digits are worth, ascending; with `shift`, levels_up or _down */
+  int parts, top, shift;
+  float factor;
+  bool even;
+} Rule;
+
 /* A part as the search sees it: magnitudes, of which some may be below 0, and signs. */
 typedef struct Part {
   float a[LARGEST_PART], w[LARGEST_PART];
@@ -33,7 +42,7 @@ typedef struct Part {
   int n;
 } Part;
 
-static int digits_of(const GridFit *f) {
+static int digits_of(const Rule *f) {
   return f->grid->bits == 2 ? 3 : 8;
 }
 
@@ -45,7 +54,7 @@ typedef struct Costs {
   Strands of[DIMS]; /* coordinate, digit; infinite where there is no such digit */
 } Costs;
 
-static inline void set_costs(const GridFit *f, const int8_t *level, const float *a, const float *w,
+static inline void set_costs(const Rule *f, const int8_t *level, const float *a, const float *w,
                              float scale, Costs *c) {
   int digits = digits_of(f);
   Strands levels = {0}, missing = {0};
@@ -106,7 +115,7 @@ static inline float least_of(const Strands *v, int n) {
 }
 
 /* The point of least cost. Upper halves that no point has cost nothing to meet. */
-FIT_CLONES static Best nearest_point(const Grid *g, const GridFit *f, const int8_t *level,
+FIT_CLONES static Best nearest_point(const Grid *g, const Rule *f, const int8_t *level,
                                      const float *a, const float *w, float scale) {
   Strands low[HALVES / STRANDS], high[HALVES / STRANDS];
   float lower[HALVES], upper[HALVES];
@@ -134,7 +143,7 @@ FIT_CLONES static Best nearest_point(const Grid *g, const GridFit *f, const int8
  * ------------------------------------------------------------------------------------
  */
 
-static void make_part(const GridFit *f, const float *x, const float *w, Part *p) {
+static void make_part(const Rule *f, const float *x, const float *w, Part *p) {
   p->n = QS / f->parts;
   for (int i = 0; i < p->n; i++) {
     p->w[i] = w[i];
@@ -158,7 +167,7 @@ typedef struct Coding {
   double error, xq, qq; /* weighted; x times value, value squared */
 } Coding;
 
-static void add_point(const GridFit *f, const int8_t *level, const Part *p, int at, int index,
+static void add_point(const Rule *f, const int8_t *level, const Part *p, int at, int index,
                       Coding *out) {
   for (int i = 0; i < f->grid->dims; i++) {
     double q = level[grid_digit(f->grid, f->grid->point[index], i)], w = p->w[at + i];
@@ -168,7 +177,7 @@ static void add_point(const GridFit *f, const int8_t *level, const Part *p, int 
 }
 
 /* Codes of n elements from `at` on with one list of levels. */
-static float code_stretch(const GridFit *f, const int8_t *level, const Part *p, int at, int n,
+static float code_stretch(const Rule *f, const int8_t *level, const Part *p, int at, int n,
                           float scale, int *index) {
   float error = 0;
   for (int i = 0; i < n; i += f->grid->dims) {
@@ -179,7 +188,7 @@ static float code_stretch(const GridFit *f, const int8_t *level, const Part *p, 
   return error;
 }
 
-static void put_codes(const GridFit *f, const Part *p, int at, int index, bool up, uint8_t *code) {
+static void put_codes(const Rule *f, const Part *p, int at, int index, bool up, uint8_t *code) {
   unsigned point = f->grid->point[index];
   for (int i = 0; i < f->grid->dims; i++) {
     int digit = grid_digit(f->grid, point, i);
@@ -189,7 +198,7 @@ static void put_codes(const GridFit *f, const Part *p, int at, int index, bool u
 }
 
 /* Codes a part; `code` may be NULL. */
-static Coding code_part(const GridFit *f, const Part *p, float scale, uint8_t *code) {
+static Coding code_part(const Rule *f, const Part *p, float scale, uint8_t *code) {
   Coding out = {0};
   int step = f->shift ? f->shift : p->n, dims = f->grid->dims;
   if (step > p->n) step = p->n;
@@ -240,7 +249,7 @@ FIT_CLONES static void level_sums(const int8_t *level, int digits, const Part *p
 
 /* Least error over all scales with the levels, free of the codebook, nearest at `scale`; less the
  * sum of squares. */
-static float free_error(const GridFit *f, const Part *p, float scale) {
+static float free_error(const Rule *f, const Part *p, float scale) {
   float xq = 0, qq = 0;
   int digits = digits_of(f), step = f->shift && f->shift < p->n ? f->shift : p->n;
   for (int at = 0; at < p->n; at += step) {
@@ -255,7 +264,7 @@ static float free_error(const GridFit *f, const Part *p, float scale) {
 }
 
 /* The scale that suits a part best, of a few that do without the codebook. */
-static float part_scale(const GridFit *f, const Part *p) {
+static float part_scale(const Rule *f, const Part *p) {
   float largest = 0, smallest = INFINITY, top = f->shift ? 9 : f->level[digits_of(f) - 1],
         squares = 0;
   for (int i = 0; i < p->n; i++) {
@@ -293,7 +302,7 @@ static float part_scale(const GridFit *f, const Part *p) {
  */
 
 typedef struct Search {
-  const GridFit *f;
+  const Rule *f;
   Part part[QS_PARTS];
   float scale[QS_PARTS]; /* that each part asks for */
 } Search;
@@ -315,7 +324,16 @@ static double code_all(const Search *z, Super *s, double *solved) {
   return error;
 }
 
-void fit_grid(const GridFit *f, const float *x, const float *weight, Super *s) {
+void fit_grid(const SuperFormat *format, const float *x, const float *weight, Super *s) {
+  const struct GridFit *g = format->grid;
+  const Rule rule = {.grid = g->grid,
+                     .level = format->table,
+                     .parts = format->parts,
+                     .top = g->top,
+                     .shift = g->shift,
+                     .factor = format->factor ? format->factor : 1,
+                     .even = g->even},
+             *f = &rule;
   Search z = {.f = f};
   float ones[QS], largest = 0;
   const float *w = fit_weights(weight, QS, ones);

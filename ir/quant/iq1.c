@@ -40,8 +40,7 @@ static uint16_t word_at(const uint8_t *p) {
  * ----------------------------------------------------------------------------------------
  */
 
-static const GridFit iq1_s_grid = {
-    .grid = &grid_iq1, .parts = QS_BLOCKS, .top = 15, .factor = 1.0f / 8, .shift = QK};
+static const struct GridFit iq1_s_grid = {.grid = &grid_iq1, .top = 15, .shift = QK};
 
 static void iq1_s_read(const uint8_t *p, Super *s) {
   memcpy(&s->d, p, 2);
@@ -67,10 +66,6 @@ static void iq1_s_write(const Super *s, uint8_t *p) {
     uint16_t w = (uint16_t)(word | down << 15);
     memcpy(p + S_WORDS + 2 * i, &w, 2);
   }
-}
-
-static void iq1_s_search(const float *x, const float *w, Super *s) {
-  fit_grid(&iq1_s_grid, x, w, s);
 }
 
 /* Nibbles: scale, and in the top bit the shift's sign. */
@@ -105,11 +100,10 @@ static const SuperFormat iq1_s_format = {.bytes = iq1_s_BYTES,
                                          .low = 3,
                                          .low_code = I1_UP,
                                          .factor = 1.0f / 8,
-                                         .codebook = true,
                                          .scale_bytes = 64,
                                          .read = iq1_s_read,
                                          .write = iq1_s_write,
-                                         .fit = iq1_s_search,
+                                         .grid = &iq1_s_grid,
                                          .pack_scales = iq1_s_pack_scales,
                                          .unpack_scales = iq1_s_unpack_scales,
                                          .unpack_low = iq1_s_unpack_low};
@@ -119,8 +113,7 @@ SUPER_QUANT(iq1_s, 19, 16 * (4 + 2 + 64), Q_iq4_nl);
  * ----------------------------------------------------------------------------------------
  */
 
-static const GridFit iq1_m_grid = {
-    .grid = &grid_iq1, .parts = QS_PARTS, .top = 15, .factor = 1.0f / 8, .shift = 8};
+static const struct GridFit iq1_m_grid = {.grid = &grid_iq1, .top = 15, .shift = 8};
 
 static unsigned iq1_m_scale(const uint8_t *p, int i) {
   return word_at(p + M_SCALES + i / 4 * 2) >> (3 * (i % 4)) & 7u;
@@ -149,10 +142,6 @@ static void iq1_m_write(const Super *s, uint8_t *p) {
     uint16_t w = (uint16_t)word;
     memcpy(p + M_SCALES + 2 * i, &w, 2);
   }
-}
-
-static void iq1_m_search(const float *x, const float *w, Super *s) {
-  fit_grid(&iq1_m_grid, x, w, s);
 }
 
 /* Three words a lane: scales of the blocks' first parts, 3 bits each, of the second parts, signs of
@@ -186,11 +175,10 @@ static const SuperFormat iq1_m_format = {.bytes = iq1_m_BYTES,
                                          .low = 3,
                                          .low_code = I1_UP,
                                          .factor = 1.0f / 8,
-                                         .codebook = true,
                                          .scale_bytes = 192,
                                          .read = iq1_m_read,
                                          .write = iq1_m_write,
-                                         .fit = iq1_m_search,
+                                         .grid = &iq1_m_grid,
                                          .pack_scales = iq1_m_pack_scales,
                                          .unpack_scales = iq1_m_unpack_scales,
                                          .unpack_low = iq1_m_unpack_low};

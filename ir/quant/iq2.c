@@ -37,6 +37,10 @@ static void nibble_scales_put(const Super *s, uint8_t *p) {
 }
 
 /* A byte of a lane for each block. */
+static void nibble_scales_pack(const uint8_t *p, int r, uint8_t *out) {
+  for (int i = 0; i < QS_BLOCKS; i++) out[16 * i + r] = p[i];
+}
+
 static void unpack_bytes(const ScaleReader *r, KVal sub, KVal *scale, KVal *min) {
   (void)min;
   KVal byte = scale_load(r, sub, 16, 0, 1);
@@ -50,12 +54,7 @@ static void unpack_bytes(const ScaleReader *r, KVal sub, KVal *scale, KVal *min)
  * ----------------------------------------------------------------------------------------
  */
 
-static const GridFit xxs_fit = {.grid = &grid_iq2_xxs,
-                                .level = iq2_table,
-                                .parts = QS_BLOCKS,
-                                .top = 31,
-                                .factor = 1.0f / 8,
-                                .even = true};
+static const struct GridFit xxs_fit = {.grid = &grid_iq2_xxs, .top = 31, .even = true};
 
 static void iq2_xxs_read(const uint8_t *p, Super *s) {
   memcpy(&s->d, p, 2);
@@ -84,10 +83,6 @@ static void iq2_xxs_write(const Super *s, uint8_t *p) {
   }
 }
 
-static void iq2_xxs_search(const float *x, const float *w, Super *s) {
-  fit_grid(&xxs_fit, x, w, s);
-}
-
 static void iq2_xxs_pack_scales(const uint8_t *p, int r, uint8_t *out) {
   uint32_t word = 0;
   for (int i = 0; i < QS_BLOCKS; i++)
@@ -100,12 +95,11 @@ static const SuperFormat iq2_xxs_format = {.bytes = iq2_xxs_BYTES,
                                            .parts = QS_BLOCKS,
                                            .width = {2, 1},
                                            .factor = 1.0f / 8,
-                                           .codebook = true,
                                            .scale_bytes = 64,
                                            .table = iq2_table,
                                            .read = iq2_xxs_read,
                                            .write = iq2_xxs_write,
-                                           .fit = iq2_xxs_search,
+                                           .grid = &xxs_fit,
                                            .pack_scales = iq2_xxs_pack_scales,
                                            .unpack_scales = unpack_odd_nibbles};
 SUPER_QUANT(iq2_xxs, 16, 16 * (4 + 2 + 96), Q_iq4_nl);
@@ -114,12 +108,7 @@ SUPER_QUANT(iq2_xxs, 16, 16 * (4 + 2 + 96), Q_iq4_nl);
  * ----------------------------------------------------------------------------------------
  */
 
-static const GridFit xs_fit = {.grid = &grid_iq2_xs,
-                               .level = iq2_table,
-                               .parts = QS_PARTS,
-                               .top = 31,
-                               .factor = 1.0f / 8,
-                               .even = true};
+static const struct GridFit xs_fit = {.grid = &grid_iq2_xs, .top = 31, .even = true};
 
 static void iq2_xs_read(const uint8_t *p, Super *s) {
   memcpy(&s->d, p, 2);
@@ -141,12 +130,8 @@ static void iq2_xs_write(const Super *s, uint8_t *p) {
   }
 }
 
-static void iq2_xs_search(const float *x, const float *w, Super *s) {
-  fit_grid(&xs_fit, x, w, s);
-}
-
 static void iq2_xs_pack_scales(const uint8_t *p, int r, uint8_t *out) {
-  for (int i = 0; i < QS_BLOCKS; i++) out[16 * i + r] = p[XS_SCALES + i];
+  nibble_scales_pack(p + XS_SCALES, r, out);
 }
 
 static const SuperFormat iq2_xs_format = {.bytes = iq2_xs_BYTES,
@@ -154,12 +139,11 @@ static const SuperFormat iq2_xs_format = {.bytes = iq2_xs_BYTES,
                                           .parts = QS_PARTS,
                                           .width = {2, 1},
                                           .factor = 1.0f / 8,
-                                          .codebook = true,
                                           .scale_bytes = 128,
                                           .table = iq2_table,
                                           .read = iq2_xs_read,
                                           .write = iq2_xs_write,
-                                          .fit = iq2_xs_search,
+                                          .grid = &xs_fit,
                                           .pack_scales = iq2_xs_pack_scales,
                                           .unpack_scales = unpack_bytes};
 SUPER_QUANT(iq2_xs, 17, 16 * (8 + 2 + 96), Q_iq4_nl);
@@ -168,8 +152,7 @@ SUPER_QUANT(iq2_xs, 17, 16 * (8 + 2 + 96), Q_iq4_nl);
  * ----------------------------------------------------------------------------------------
  */
 
-static const GridFit s_fit = {
-    .grid = &grid_iq2_s, .level = iq2_table, .parts = QS_PARTS, .top = 31, .factor = 1.0f / 8};
+static const struct GridFit s_fit = {.grid = &grid_iq2_s, .top = 31};
 
 static void iq2_s_read(const uint8_t *p, Super *s) {
   memcpy(&s->d, p, 2);
@@ -192,12 +175,8 @@ static void iq2_s_write(const Super *s, uint8_t *p) {
   }
 }
 
-static void iq2_s_search(const float *x, const float *w, Super *s) {
-  fit_grid(&s_fit, x, w, s);
-}
-
 static void iq2_s_pack_scales(const uint8_t *p, int r, uint8_t *out) {
-  for (int i = 0; i < QS_BLOCKS; i++) out[16 * i + r] = p[S_SCALES + i];
+  nibble_scales_pack(p + S_SCALES, r, out);
 }
 
 static const SuperFormat iq2_s_format = {.bytes = iq2_s_BYTES,
@@ -205,12 +184,11 @@ static const SuperFormat iq2_s_format = {.bytes = iq2_s_BYTES,
                                          .parts = QS_PARTS,
                                          .width = {2, 1},
                                          .factor = 1.0f / 8,
-                                         .codebook = true,
                                          .scale_bytes = 128,
                                          .table = iq2_table,
                                          .read = iq2_s_read,
                                          .write = iq2_s_write,
-                                         .fit = iq2_s_search,
+                                         .grid = &s_fit,
                                          .pack_scales = iq2_s_pack_scales,
                                          .unpack_scales = unpack_bytes};
 SUPER_QUANT(iq2_s, 22, 16 * (8 + 2 + 96), Q_iq4_nl);

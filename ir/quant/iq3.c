@@ -22,12 +22,7 @@ static const int8_t s_table[16] = {1, 3, 5, 7, 9, 11, 13, 15, -1, -3, -5, -7, -9
  * ----------------------------------------------------------------------------------------
  */
 
-static const GridFit xxs_fit = {.grid = &grid_iq3_xxs,
-                                .level = xxs_table,
-                                .parts = QS_BLOCKS,
-                                .top = 31,
-                                .factor = 0.5f,
-                                .even = true};
+static const struct GridFit xxs_fit = {.grid = &grid_iq3_xxs, .top = 31, .even = true};
 
 static void iq3_xxs_read(const uint8_t *p, Super *s) {
   memcpy(&s->d, p, 2);
@@ -56,10 +51,6 @@ static void iq3_xxs_write(const Super *s, uint8_t *p) {
   }
 }
 
-static void iq3_xxs_search(const float *x, const float *w, Super *s) {
-  fit_grid(&xxs_fit, x, w, s);
-}
-
 static void iq3_xxs_pack_scales(const uint8_t *p, int r, uint8_t *out) {
   uint32_t word = 0;
   for (int i = 0; i < QS_BLOCKS; i++) word |= (uint32_t)(p[XXS_WORDS + 4 * i + 3] >> 4) << (4 * i);
@@ -71,12 +62,11 @@ static const SuperFormat iq3_xxs_format = {.bytes = iq3_xxs_BYTES,
                                            .parts = QS_BLOCKS,
                                            .width = {4},
                                            .factor = 0.5f,
-                                           .codebook = true,
                                            .scale_bytes = 64,
                                            .table = xxs_table,
                                            .read = iq3_xxs_read,
                                            .write = iq3_xxs_write,
-                                           .fit = iq3_xxs_search,
+                                           .grid = &xxs_fit,
                                            .pack_scales = iq3_xxs_pack_scales,
                                            .unpack_scales = unpack_odd_nibbles};
 SUPER_QUANT(iq3_xxs, 18, 16 * (4 + 2 + 128), Q_iq4_nl);
@@ -85,8 +75,7 @@ SUPER_QUANT(iq3_xxs, 18, 16 * (4 + 2 + 128), Q_iq4_nl);
  * ----------------------------------------------------------------------------------------
  */
 
-static const GridFit s_fit = {
-    .grid = &grid_iq3_s, .level = s_table, .parts = QS_BLOCKS, .top = 31, .factor = 1};
+static const struct GridFit s_fit = {.grid = &grid_iq3_s, .top = 31};
 
 static void iq3_s_read(const uint8_t *p, Super *s) {
   memcpy(&s->d, p, 2);
@@ -111,10 +100,6 @@ static void iq3_s_write(const Super *s, uint8_t *p) {
   }
 }
 
-static void iq3_s_search(const float *x, const float *w, Super *s) {
-  fit_grid(&s_fit, x, w, s);
-}
-
 static void iq3_s_pack_scales(const uint8_t *p, int r, uint8_t *out) {
   memcpy(out + 4 * r, p + S_SCALES, 4);
 }
@@ -123,12 +108,11 @@ static const SuperFormat iq3_s_format = {.bytes = iq3_s_BYTES,
                                          .zero = 16,
                                          .parts = QS_BLOCKS,
                                          .width = {4},
-                                         .codebook = true,
                                          .scale_bytes = 64,
                                          .table = s_table,
                                          .read = iq3_s_read,
                                          .write = iq3_s_write,
-                                         .fit = iq3_s_search,
+                                         .grid = &s_fit,
                                          .pack_scales = iq3_s_pack_scales,
                                          .unpack_scales = unpack_odd_nibbles};
 SUPER_QUANT(iq3_s, 21, 16 * (4 + 2 + 128), Q_iq4_nl);

@@ -4,7 +4,7 @@
  * off), in the pairings that occur at most 24 together: d * scale * code is exact in f32 in any
  * order, and with minima one rounding is left, that of the difference, which fma does too.
  */
-#include "ir/quant/super.h"
+#include "ir/quant/grid_fit.h"
 
 /* Bits of a code as dot products meet it. */
 static int bits_of(const SuperFormat *f) {
@@ -42,7 +42,11 @@ void super_encode(const SuperFormat *f, const float *x, const float *weight, voi
   uint8_t *p = blocks;
   for (size_t at = 0; at < n; at += QS, p += f->bytes) {
     Super s = {.d = 0};
-    f->fit(x + at, weight ? weight + at : NULL, &s);
+    const float *w = weight ? weight + at : NULL;
+    if (f->grid)
+      fit_grid(f, x + at, w, &s);
+    else
+      f->fit(x + at, w, &s);
     f->write(&s, p);
   }
 }
@@ -51,7 +55,7 @@ void super_encode(const SuperFormat *f, const float *x, const float *weight, voi
 static void padding_block(const SuperFormat *f, uint8_t *p, Super *s) {
   *s = (Super){.d = 0};
   memset(s->code, f->padding, QS);
-  if (f->codebook)
+  if (f->grid)
     memset(p, 0, f->bytes);
   else
     f->write(s, p);

@@ -38,12 +38,14 @@ typedef struct SuperFormat {
   int width[2];         /* planes of the codes, lowest bits first */
   int low, low_code;    /* bits below the planes, and which of them unpack_low sets */
   float factor;         /* a power of two; 0: 1 */
-  bool codebook;        /* a block of zero bytes stands for padding, not what `write` makes of it */
   uint32_t scale_bytes; /* of 16 rows, before d */
   bool minima;
   const int8_t *table; /* values of 4-bit codes, of -zero .. zero - 1; NULL: codes themselves */
   void (*read)(const uint8_t *p, Super *s);
   void (*write)(const Super *s, uint8_t *p);
+  /* Of a codebook (grid_fit.h), which has no `fit`, and whose padding is a block of zero bytes, not
+   * what `write` makes of it; else NULL. */
+  const struct GridFit *grid;
   /* The encoder; `weight` (NULL: all alike) says how much each element's squared error counts. */
   void (*fit)(const float *x, const float *weight, Super *s);
   /* Lane r of the packed scales, from a file block. */
