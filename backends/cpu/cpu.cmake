@@ -12,7 +12,7 @@ find_library(LLVM_LIBRARY NAMES LLVM-19 LLVM HINTS ${LLVM_LIBDIR} REQUIRED)
 find_package(Threads REQUIRED)
 
 ingot_library(backend_cpu backend.c
-  cpu/cpu.c cpu/arch.c cpu/targets.c cpu/emit_kernel.c cpu/emit_op.c cpu/emit_dot.c cpu/emit_soft.c cpu/emit_grid.c cpu/emit_amx.c cpu/emit_memory.c cpu/emit_arm.c cpu/codegen.c
+  cpu/cpu.c cpu/arch.c cpu/targets.c cpu/emit_kernel.c cpu/emit_op.c cpu/emit_dot.c cpu/emit_chain.c cpu/emit_soft.c cpu/emit_grid.c cpu/emit_amx.c cpu/emit_memory.c cpu/emit_arm.c cpu/codegen.c
   cpu/elf_object.c cpu/model_data.c cpu/link.c cpu/program.c cpu/pack_file.c cpu/crew.c cpu/output.c cpu/archive.c cpu/library.c)
 target_include_directories(backend_cpu SYSTEM PRIVATE ${LLVM_INCLUDE})
 target_compile_definitions(backend_cpu PRIVATE INGOT_LLD="${LLD_PATH}")

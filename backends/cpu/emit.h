@@ -11,9 +11,10 @@
 
 #include <llvm-c/Core.h>
 
-/* A dot4 whose sum is still in 16-bit words: the value is start + pairs of words (emit_dot.c). */
+/* A dot4 whose sum is still in 16-bit words: the value is start + pairs of words (emit_chain.c). */
+enum { CHAIN_WORDS = 8 }; /* registers of words, at most */
 typedef struct DotChain {
-  LLVMValueRef start, words[8];
+  LLVMValueRef start, words[CHAIN_WORDS];
   uint32_t length; /* 0: not in words */
 } DotChain;
 
@@ -53,6 +54,9 @@ void emit_kernel(LLVMModuleRef module, const Kernel *k, const CpuTarget *target,
 
 LLVMTypeRef emit_scalar_type(KernelEmit *e, KScalar s); /* f16 and bf16 are kept as i16 */
 LLVMTypeRef emit_type(KernelEmit *e, KType t);
+static inline LLVMTypeRef emit_lanes_type(KernelEmit *e, KScalar s, unsigned n) {
+  return emit_type(e, (KType){(uint8_t)s, (uint8_t)n});
+}
 static inline KType emit_ktype(const KernelEmit *e, KVal v) {
   return e->kernel->values[v].type;
 }
@@ -90,6 +94,11 @@ void emit_reduce(KernelEmit *e, const KInst *in);
 void emit_lookup(KernelEmit *e, const KInst *in);
 void emit_dot4(KernelEmit *e, const KInst *in);
 void emit_memory(KernelEmit *e, const KInst *in);
+/* For a dot4 in words: begin, add each register of products, then ask whether the chain ends here
+ * with all of it in *chain; else the next dot4 takes it over. */
+DotChain emit_chain_begin(KernelEmit *e, const KInst *in);
+void emit_chain_add(KernelEmit *e, DotChain *chain, unsigned i, LLVMValueRef words);
+bool emit_chain_ends(KernelEmit *e, const KInst *in, const DotChain *chain);
 LLVMValueRef emit_address(KernelEmit *e, const KAddr *a);
 void emit_mma(KernelEmit *e, const KInst *in);
 /* Around the body of a kernel: set up the tiles for its mma, if any; leave them empty. */

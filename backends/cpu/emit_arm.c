@@ -15,24 +15,14 @@
 
 enum { PIECES = 4, BYTES = 16 };
 
-static LLVMTypeRef lanes_of(KernelEmit *e, KScalar s, unsigned n) {
-  return LLVMVectorType(emit_scalar_type(e, s), n);
-}
-
 /* Register i of a value of 16 lanes of 32 bits, as bytes. */
 static LLVMValueRef take_bytes(KernelEmit *e, LLVMValueRef x, unsigned i) {
   LLVMValueRef words = emit_lanes(e, x, PIECES * i, PIECES);
-  return LLVMBuildBitCast(e->b, words, lanes_of(e, K_i8, BYTES), "");
-}
-
-static LLVMValueRef join_two(KernelEmit *e, LLVMValueRef a, LLVMValueRef b, unsigned n) {
-  LLVMValueRef mask[16];
-  for (unsigned i = 0; i < n; i++) mask[i] = LLVMConstInt(LLVMInt32TypeInContext(e->context), i, 0);
-  return LLVMBuildShuffleVector(e->b, a, b, LLVMConstVector(mask, n), "");
+  return LLVMBuildBitCast(e->b, words, emit_lanes_type(e, K_i8, BYTES), "");
 }
 
 static LLVMValueRef join(KernelEmit *e, LLVMValueRef part[PIECES]) {
-  return join_two(e, join_two(e, part[0], part[1], 8), join_two(e, part[2], part[3], 8), 16);
+  return emit_joined(e, emit_joined(e, part[0], part[1]), emit_joined(e, part[2], part[3]));
 }
 
 static LLVMValueRef splat_byte(KernelEmit *e, unsigned value) {
@@ -44,7 +34,7 @@ static LLVMValueRef splat_byte(KernelEmit *e, unsigned value) {
 
 static LLVMValueRef dot(KernelEmit *e, const char *name, LLVMValueRef acc, LLVMValueRef a,
                         LLVMValueRef b) {
-  LLVMTypeRef over[2] = {lanes_of(e, K_i32, PIECES), lanes_of(e, K_i8, BYTES)};
+  LLVMTypeRef over[2] = {emit_lanes_type(e, K_i32, PIECES), emit_lanes_type(e, K_i8, BYTES)};
   LLVMValueRef arg[3] = {acc, a, b};
   return emit_intrinsic(e, name, over, 2, arg, 3);
 }
@@ -54,7 +44,7 @@ static LLVMValueRef dot_signed(KernelEmit *e, bool eight_bits, LLVMValueRef acc,
   static const char sdot[] = "llvm.aarch64.neon.sdot";
   if (!eight_bits) return dot(e, sdot, acc, a, b);
   LLVMValueRef half = splat_byte(e, 64);
-  LLVMValueRef sum = dot(e, sdot, LLVMConstNull(lanes_of(e, K_i32, PIECES)), half, b);
+  LLVMValueRef sum = dot(e, sdot, LLVMConstNull(emit_lanes_type(e, K_i32, PIECES)), half, b);
   sum = dot(e, sdot, sum, half, b);
   LLVMValueRef centred = LLVMBuildXor(e->b, a, splat_byte(e, 0x80), "");
   return dot(e, sdot, LLVMBuildAdd(e->b, acc, sum, ""), centred, b);
@@ -68,14 +58,14 @@ static LLVMValueRef half_of(KernelEmit *e, LLVMValueRef x, unsigned half) {
 }
 
 static LLVMValueRef multiply(KernelEmit *e, LLVMValueRef a, LLVMValueRef b) {
-  LLVMTypeRef type = lanes_of(e, K_i16, 8);
+  LLVMTypeRef type = emit_lanes_type(e, K_i16, 8);
   LLVMValueRef arg[2] = {a, b};
   return emit_intrinsic(e, "llvm.aarch64.neon.smull", &type, 1, arg, 2);
 }
 
 /* Sums of neighbours, at twice the width. */
 static LLVMValueRef add_long(KernelEmit *e, LLVMValueRef words) {
-  LLVMTypeRef over[2] = {lanes_of(e, K_i32, 4), lanes_of(e, K_i16, 8)};
+  LLVMTypeRef over[2] = {emit_lanes_type(e, K_i32, 4), emit_lanes_type(e, K_i16, 8)};
   return emit_intrinsic(e, "llvm.aarch64.neon.saddlp", over, 2, &words, 1);
 }
 
@@ -87,7 +77,7 @@ static LLVMValueRef add_pairs(KernelEmit *e, LLVMValueRef a, LLVMValueRef b) {
 }
 
 static LLVMValueRef dot_eight_bits(KernelEmit *e, LLVMValueRef a, LLVMValueRef b) {
-  LLVMTypeRef words = lanes_of(e, K_i16, 8);
+  LLVMTypeRef words = emit_lanes_type(e, K_i16, 8);
   LLVMValueRef sum[2];
   for (unsigned h = 0; h < 2; h++) {
     LLVMValueRef x = LLVMBuildZExt(e->b, half_of(e, a, h), words, "");
@@ -97,36 +87,18 @@ static LLVMValueRef dot_eight_bits(KernelEmit *e, LLVMValueRef a, LLVMValueRef b
   return add_pairs(e, sum[0], sum[1]);
 }
 
-/* How many products of codes of so many bits a word holds when it is to be added to another. */
-static uint32_t chain_limit(int64_t bits) {
-  return (uint32_t)(32767 / (2 * 128 * ((1 << bits) - 1)));
-}
-
-/* Whether the one user of this dot4 is a dot4 that adds to it and can add in words. */
-static bool goes_on(const KernelEmit *e, const KInst *in, uint32_t length) {
-  const KInst *user = e->user[in->result];
-  return length < chain_limit(in->imm.i) && user && user->op == KOP_dot4 &&
-         user->arg[2] == in->result && user->imm.i == in->imm.i;
-}
-
 static void emit_chained(KernelEmit *e, const KInst *in, LLVMValueRef a, LLVMValueRef b) {
-  DotChain before = e->chain[in->arg[2]], now = {.length = before.length + 1};
-  now.start = before.length ? before.start : e->value[in->arg[2]];
+  DotChain chain = emit_chain_begin(e, in);
   for (unsigned i = 0; i < 2 * PIECES; i++) {
     LLVMValueRef x = half_of(e, take_bytes(e, a, i / 2), i % 2);
     LLVMValueRef y = half_of(e, take_bytes(e, b, i / 2), i % 2);
-    now.words[i] = multiply(e, x, y);
-    if (before.length) now.words[i] = LLVMBuildAdd(e->b, before.words[i], now.words[i], "");
+    emit_chain_add(e, &chain, i, multiply(e, x, y));
   }
-  if (goes_on(e, in, now.length)) {
-    e->chain[in->result] = now;
-    return;
-  }
-  e->chain[in->result] = (DotChain){0};
+  if (!emit_chain_ends(e, in, &chain)) return;
   LLVMValueRef sum[PIECES];
   for (unsigned i = 0; i < PIECES; i++)
-    sum[i] = add_long(e, add_pairs(e, now.words[2 * i], now.words[2 * i + 1]));
-  e->value[in->result] = LLVMBuildAdd(e->b, now.start, join(e, sum), "");
+    sum[i] = add_long(e, add_pairs(e, chain.words[2 * i], chain.words[2 * i + 1]));
+  e->value[in->result] = LLVMBuildAdd(e->b, chain.start, join(e, sum), "");
 }
 
 /* ---- the two operations ----------------------------------------------------------------------
@@ -156,7 +128,7 @@ void emit_arm_dot4(KernelEmit *e, const KInst *in) {
 
 /* tbl looks up 16 bytes, as a quarter of the table has. */
 void emit_arm_lookup(KernelEmit *e, const KInst *in) {
-  LLVMTypeRef bytes = lanes_of(e, K_i8, BYTES), words = lanes_of(e, K_i32, PIECES);
+  LLVMTypeRef bytes = emit_lanes_type(e, K_i8, BYTES), words = emit_lanes_type(e, K_i32, PIECES);
   LLVMValueRef part[PIECES];
   for (unsigned i = 0; i < PIECES; i++) {
     LLVMValueRef arg[2] = {take_bytes(e, e->value[in->arg[1]], i),

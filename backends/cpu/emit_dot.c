@@ -12,10 +12,6 @@
 
 #include <string.h>
 
-static LLVMTypeRef lanes_of(KernelEmit *e, KScalar s, unsigned n) {
-  return LLVMVectorType(emit_scalar_type(e, s), n);
-}
-
 /* The same three instructions by width of vector. */
 typedef struct Packed {
   uint32_t bytes;
@@ -41,14 +37,14 @@ static LLVMValueRef pair_words(KernelEmit *e, LLVMValueRef a, LLVMValueRef b) {
 }
 
 static LLVMValueRef pair_bytes(KernelEmit *e, LLVMValueRef a, LLVMValueRef b) {
-  LLVMTypeRef i8 = lanes_of(e, K_i8, e->target->vector_bytes);
+  LLVMTypeRef i8 = emit_lanes_type(e, K_i8, e->target->vector_bytes);
   LLVMValueRef arg[2] = {LLVMBuildBitCast(e->b, a, i8, ""), LLVMBuildBitCast(e->b, b, i8, "")};
   return emit_intrinsic(e, packed_of(e)->pair_bytes, NULL, 0, arg, 2);
 }
 
 static LLVMValueRef words_8bit(KernelEmit *e, LLVMValueRef a, LLVMValueRef b) {
   unsigned bytes = e->target->vector_bytes;
-  LLVMTypeRef type = lanes_of(e, K_i16, bytes / 2), i16 = emit_scalar_type(e, K_i16);
+  LLVMTypeRef type = emit_lanes_type(e, K_i16, bytes / 2), i16 = emit_scalar_type(e, K_i16);
   LLVMValueRef eight = emit_splat(e, LLVMConstInt(i16, 8, 0), bytes / 2);
   LLVMValueRef low = emit_splat(e, LLVMConstInt(i16, 0xff, 0), bytes / 2);
   a = LLVMBuildBitCast(e->b, a, type, "");
@@ -83,36 +79,16 @@ static LLVMValueRef join_pieces(KernelEmit *e, const LLVMValueRef *part) {
   return level[0];
 }
 
-/* How many vpmaddubsw results of codes of so many bits a 16-bit word holds: 8, 4, 2, 1, and 0 for 8
- * bits. */
-static uint32_t chain_limit(int64_t bits) {
-  return (uint32_t)(32767 / (2 * 128 * ((1 << bits) - 1)));
-}
-
-/* Whether the one user of this dot4 is a dot4 that adds to it and can add in words. */
-static bool goes_on(const KernelEmit *e, const KInst *in, uint32_t length) {
-  const KInst *user = e->user[in->result];
-  return length < chain_limit(in->imm.i) && user && user->op == KOP_dot4 &&
-         user->arg[2] == in->result && user->imm.i == in->imm.i;
-}
-
 static void emit_chained(KernelEmit *e, const KInst *in, LLVMValueRef a, LLVMValueRef b) {
-  DotChain before = e->chain[in->arg[2]], now = {.length = before.length + 1};
-  now.start = before.length ? before.start : e->value[in->arg[2]];
-  for (unsigned i = 0; i < pieces(e); i++) {
-    now.words[i] = pair_bytes(e, take_piece(e, a, i), take_piece(e, b, i));
-    if (before.length) now.words[i] = LLVMBuildAdd(e->b, before.words[i], now.words[i], "");
-  }
-  if (goes_on(e, in, now.length)) {
-    e->chain[in->result] = now;
-    return;
-  }
-  e->chain[in->result] = (DotChain){0};
+  DotChain chain = emit_chain_begin(e, in);
+  for (unsigned i = 0; i < pieces(e); i++)
+    emit_chain_add(e, &chain, i, pair_bytes(e, take_piece(e, a, i), take_piece(e, b, i)));
+  if (!emit_chain_ends(e, in, &chain)) return;
   LLVMTypeRef i16 = emit_scalar_type(e, K_i16);
   LLVMValueRef ones = emit_splat(e, LLVMConstInt(i16, 1, 0), e->target->vector_bytes / 2);
   LLVMValueRef sum[MAX_PIECES];
-  for (unsigned i = 0; i < pieces(e); i++) sum[i] = pair_words(e, now.words[i], ones);
-  e->value[in->result] = LLVMBuildAdd(e->b, now.start, join_pieces(e, sum), "");
+  for (unsigned i = 0; i < pieces(e); i++) sum[i] = pair_words(e, chain.words[i], ones);
+  e->value[in->result] = LLVMBuildAdd(e->b, chain.start, join_pieces(e, sum), "");
 }
 
 void emit_dot4(KernelEmit *e, const KInst *in) {
@@ -133,8 +109,8 @@ void emit_dot4(KernelEmit *e, const KInst *in) {
 /* vpshufb looks up 16 bytes in each quarter of 16; no code has bit 7 set, which would give 0. */
 void emit_lookup(KernelEmit *e, const KInst *in) {
   LLVMValueRef part[MAX_PIECES];
-  LLVMTypeRef bytes = lanes_of(e, K_i8, e->target->vector_bytes);
-  LLVMTypeRef words = lanes_of(e, K_i32, e->target->vector_bytes / 4);
+  LLVMTypeRef bytes = emit_lanes_type(e, K_i8, e->target->vector_bytes);
+  LLVMTypeRef words = emit_lanes_type(e, K_i32, e->target->vector_bytes / 4);
   for (unsigned i = 0; i < pieces(e); i++) {
     LLVMValueRef codes = take_piece(e, e->value[in->arg[0]], i);
     LLVMValueRef table = take_piece(e, e->value[in->arg[1]], i);
