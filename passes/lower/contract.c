@@ -1,15 +1,14 @@
 /* Class contract: linear with a constant weight in the packed rows16 layout; the heart.
  *
  * A tile is a few groups of 16 weight rows (lanes) by a few tokens. For integer weights, per block
- * of 32 along K, the block's codes are unpacked once and meet every token of the tile:
+ * of 32 along K:
  *
  *   for b in blocks carry acc:                      // ascending, one f32 accumulator an output
  *     for each group: codes, scale, min = unpack(W[group, b])
- *       for each token:
- *         hi = lo = 0;  for j in 0..8 (unrolled):   // dot4 of a code vector and a broadcast i32
- *           hi = dot4(code[j], x.hi[b, j], hi);  lo = dot4(code[j], x.lo[b, j], lo)
- *         i = 128 * hi + lo (- zero * sum[b]);      // exact in i32
- *         acc = fma(scale, i, acc);  acc = fma(min, sum[b], acc)
+ *       hi = lo = 0;  for j in 0..8 (unrolled):     // dot4 of a code vector and a broadcast i32
+ *         hi = dot4(code[j], x.hi[b, j], hi);  lo = dot4(code[j], x.lo[b, j], lo)
+ *       i = 128 * hi + lo (- zero * sum[b]);        // exact in i32
+ *       acc = fma(scale, i, acc);  acc = fma(min, sum[b], acc)
  *
  * With a scale for every 16, the block's two halves go through the last three lines one after the
  * other. Packed blocks of 256 are a loop over their eight blocks; unrolled, it would be no faster
@@ -17,11 +16,11 @@
  *
  *   y = acc * s (+ bias), then the cluster's epilogue, then the stores
  *
- * One token (decode): a par iteration streams `row_groups` groups at once. Many tokens: a par
- * iteration is one group, whose packed rows stay in the first cache while all tokens pass in tiles
- * of token_tile and then one by one; each output's order of additions is the same in both forms.
- * When the cluster splits the result in equal parts (gate, up), a tile holds the same rows of every
- * part, so that the epilogue sees them side by side. Float weights (or act f32): contract_float.c.
+ * That is one token (decode): a par iteration streams `row_groups` groups at once. Many tokens pass
+ * weights that were unpacked before (contract_panel.c, contract_amx.c); each output's order of
+ * additions, contract_add, is the same in all forms. When the cluster splits the result in equal
+ * parts (gate, up), a tile holds the same rows of every part, so that the epilogue sees them side
+ * by side. Float weights (or act f32): contract_float.c, and for many tokens contract_f32.c.
  */
 #include "passes/lower/contract.h"
 
@@ -44,13 +43,33 @@ static KVal block_product(Contract *c, const QuantInts *w, KAddr x, int p) {
   return k_op2(b, KOP_add, k_op2(b, KOP_shl, hi, k_int(b, KT(i32, 16), 7)), lo);
 }
 
-/* The sum of q over part p of a block, as v16i32. */
-static KVal block_sum(Contract *c, const QuantInts *w, KAddr word, int p) {
+KVal contract_total(Contract *c, KAddr word, int parts, int part) {
   KBuilder *b = &c->d.b;
   KVal half = 0, sum = 0;
-  if (w->parts > 1) half = k_load(b, KT(i32, 1), k_off(word, c->act.halves));
-  if (!half || p > 0) sum = k_load(b, KT(i32, 1), k_off(word, c->act.sums));
-  return k_splat(b, !half ? sum : p == 0 ? half : k_op2(b, KOP_sub, sum, half));
+  if (parts > 1) half = k_load(b, KT(i32, 1), k_off(word, c->act.halves));
+  if (!half || part > 0) sum = k_load(b, KT(i32, 1), k_off(word, c->act.sums));
+  return k_splat(b, !half ? sum : part == 0 ? half : k_op2(b, KOP_sub, sum, half));
+}
+
+KVal contract_excess(Contract *c, int zero, KVal total) {
+  return k_op2(&c->d.b, KOP_mul, total, k_int(&c->d.b, KT(i32, 16), zero));
+}
+
+BlockX contract_block_x(Contract *c, KAddr word, KVal total) {
+  KBuilder *b = &c->d.b;
+  BlockX x = {.total = total ? k_cvt(b, total, K_f32) : 0};
+  if (c->act.planes2) return x;
+  x.scale = k_splat(b, k_load(b, KT(f32, 1), k_off(word, c->act.scales)));
+  if (total) x.total = k_op2(b, KOP_mul, x.total, x.scale);
+  return x;
+}
+
+KVal contract_add(Contract *c, KVal acc, KVal product, KVal scale, KVal min, const BlockX *x) {
+  KBuilder *b = &c->d.b;
+  KVal f = k_cvt(b, product, K_f32);
+  if (x->scale) f = k_op2(b, KOP_mul, f, x->scale);
+  acc = k_fma(b, scale, f, acc);
+  return min ? k_fma(b, min, x->total, acc) : acc;
 }
 
 /* One block of one group for one token: the accumulator's next value. */
@@ -58,19 +77,11 @@ static KVal block_step(Contract *c, const QuantInts *w, KVal block, KVal token, 
   KBuilder *b = &c->d.b;
   KAddr row = k_at(k_addr(c->x), token, c->act.row_bytes), word = k_at(row, block, 4);
   for (int p = 0; p < w->parts; p++) {
-    KVal i = block_product(c, w, k_at(row, block, c->act.block_bytes), p);
-    KVal sum = 0, scale = 0;
-    if (w->zero || w->min[p]) sum = block_sum(c, w, word, p);
-    if (w->zero) i = k_op2(b, KOP_sub, i, k_op2(b, KOP_mul, sum, k_int(b, KT(i32, 16), w->zero)));
-    KVal f = k_cvt(b, i, K_f32);
-    if (!c->act.planes2) {
-      scale = k_splat(b, k_load(b, KT(f32, 1), k_off(word, c->act.scales)));
-      f = k_op2(b, KOP_mul, f, scale);
-    }
-    acc = k_fma(b, w->scale[p], f, acc);
-    if (!w->min[p]) continue;
-    KVal s = k_cvt(b, sum, K_f32);
-    acc = k_fma(b, w->min[p], scale ? k_op2(b, KOP_mul, s, scale) : s, acc);
+    KVal i = block_product(c, w, k_at(row, block, c->act.block_bytes), p), total = 0;
+    if (w->zero || w->min[p]) total = contract_total(c, word, w->parts, p);
+    if (w->zero) i = k_op2(b, KOP_sub, i, contract_excess(c, w->zero, total));
+    BlockX x = contract_block_x(c, word, w->min[p] ? total : 0);
+    acc = contract_add(c, acc, i, w->scale[p], w->min[p], &x);
   }
   return acc;
 }
@@ -92,7 +103,7 @@ static void prefetch_block(Contract *c, const Tile *t, KAddr at, KVal packed, KV
   for (int64_t i = 0; i < share; i += 64) k_prefetch(b, k_off(at, c->prefetch + i));
 }
 
-/* Block `sub` of packed block `packed` of every group, for every token. */
+/* Block `sub` of packed block `packed` of every group. */
 static void tile_block(Contract *c, const Tile *t, KVal packed, KVal sub, KVal *acc) {
   KBuilder *b = &c->d.b;
   int64_t subs = quant_subs(c->quant);
@@ -104,14 +115,14 @@ static void tile_block(Contract *c, const Tile *t, KVal packed, KVal sub, KVal *
     QuantInts w;
     c->quant->unpack_ints(b, at, sub, &w);
     prefetch_block(c, t, at, packed, sub);
-    for (uint32_t i = 0; i < t->tokens; i++)
-      acc[g * t->tokens + i] = block_step(c, &w, block, t->token[i], acc[g * t->tokens + i]);
+    acc[g] = block_step(c, &w, block, t->token[0], acc[g]);
   }
 }
 
-void contract_int_tile(Contract *c, const Tile *t, KVal *acc) {
+/* Of one token. */
+static void int_tile(Contract *c, const Tile *t, KVal *acc) {
   KBuilder *b = &c->d.b;
-  uint32_t n = t->groups * t->tokens;
+  uint32_t n = t->groups;
   for (uint32_t i = 0; i < n; i++) acc[i] = k_f32(b, 16, 0);
   int64_t subs = quant_subs(c->quant), whole = c->act.blocks / subs, rest = c->act.blocks % subs;
   if (whole) {
@@ -124,7 +135,7 @@ void contract_int_tile(Contract *c, const Tile *t, KVal *acc) {
   }
   for (int64_t i = 0; i < rest; i++) tile_block(c, t, k_i64(b, whole), k_i64(b, i), acc);
   for (uint32_t i = 0; c->act.planes2 && i < n; i++) {
-    KAddr row = k_at(k_addr(c->x), t->token[i % t->tokens], c->act.row_bytes);
+    KAddr row = k_at(k_addr(c->x), t->token[0], c->act.row_bytes);
     KVal s = k_splat(b, k_load(b, KT(f32, 1), k_off(row, c->act.scales)));
     acc[i] = k_op2(b, KOP_mul, acc[i], s);
   }
@@ -161,7 +172,7 @@ void contract_tile(Contract *c, const Tile *t) {
   KVal acc[TILE_GROUPS * TILE_TOKENS];
   BUG_IF(t->groups > TILE_GROUPS || t->tokens > TILE_TOKENS, "tile too large");
   if (c->integer)
-    contract_int_tile(c, t, acc);
+    int_tile(c, t, acc);
   else if (c->resident)
     contract_resident_tile(c, t, acc);
   else
@@ -377,11 +388,10 @@ uint32_t contract_clamped(uint32_t v, uint32_t hi) {
   return v < 1 ? 1 : v > hi ? hi : v;
 }
 
-/* float_tile counts outputs with one accumulator each; unpacked blocks have four
+/* Float weights. float_tile counts outputs with one accumulator each; unpacked blocks have four
  * (contract_float.c). */
 static uint32_t tokens_of_tile(const Contract *c) {
   const LowerTarget *t = c->d.l->target;
-  if (c->integer) return contract_clamped(t->token_tile, TILE_TOKENS);
   return contract_clamped(c->quant->packed_block == 1 ? t->float_tile : t->float_tile / 4,
                           TILE_TOKENS);
 }

@@ -26,7 +26,7 @@ typedef struct Contract {
   ValueId part[CONTRACT_PARTS];
   const Type *shape; /* of one part */
   int64_t part_cols, part_groups;
-  uint32_t prefetch, in_flight, token_tile;
+  uint32_t prefetch, in_flight, token_tile; /* token_tile: float weights */
 } Contract;
 
 /* Weight groups (of 16 rows) by tokens; sums of (g, t) are acc[g * tokens + t]. */
@@ -36,7 +36,6 @@ typedef struct Tile {
   KVal sets_before; /* many tokens: sets of groups that earlier tiles of the iteration have met */
 } Tile;
 
-void contract_int_tile(Contract *c, const Tile *t, KVal *acc);
 void contract_float_tile(Contract *c, const Tile *t, KVal *acc);
 void contract_resident_tile(Contract *c, const Tile *t, KVal *acc);
 /* Bias, epilogue and stores of one column group (the same of every part) and one of the tile's
@@ -48,6 +47,22 @@ uint32_t contract_clamped(uint32_t v, uint32_t hi);
 KVal contract_x(Contract *c, KVal token, KVal k, int64_t offset);
 /* A tile from the sums to the stores. */
 void contract_tile(Contract *c, const Tile *t);
+
+/* ---- integer weights: what every way of multiplying adds, in one order --------------------- */
+
+/* The sum of q over part `part` (of `parts`) of a block of one token, as v16i32; `word` is the
+ * token's row at 4 bytes a block. */
+KVal contract_total(Contract *c, KAddr word, int parts, int part);
+/* zero * total, which a block's products have too much. */
+KVal contract_excess(Contract *c, int zero, KVal total);
+/* What a token's block is multiplied by besides the weights' scales: v16f32. */
+typedef struct BlockX {
+  KVal scale; /* one plane: the block's own; 0: none */
+  KVal total; /* the sum of q times that, where weights have minima; else 0 */
+} BlockX;
+BlockX contract_block_x(Contract *c, KAddr word, KVal total);
+/* acc + scale * product (v16i32) * x.scale, then + min * x.total; min: 0 without minima. */
+KVal contract_add(Contract *c, KVal acc, KVal product, KVal scale, KVal min, const BlockX *x);
 
 /* ---- integer weights, many tokens: contract_panel.c ---------------------------------------- */
 
@@ -72,10 +87,6 @@ KAddr panel_scale(const Panel *p, uint32_t group, KVal block, int part); /* v16f
 KAddr panel_min(const Panel *p, uint32_t group, KVal block, int part);   /* v16f32, with minima */
 
 int64_t panel_group_bytes(const Panel *p); /* between the groups */
-/* The sum of q over part `part` of a block of one token, as v16i32; `word` is the token's row at 4
- * bytes a block. */
-KVal panel_total(Contract *c, const Panel *p, KAddr word, int part);
-
 /* What one chunk of tokens does with one filling of the panel. */
 typedef struct PanelPass {
   Panel panel;

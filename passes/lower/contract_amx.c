@@ -85,7 +85,7 @@ static KVal product_of(const MmaTile *m, KVal block, int part, int k, KVal total
     i = k_load(b, KT(i32, 16), k_off(product_at(m, block, part), k * LANES));
   }
   if (!zero) return i;
-  return k_op2(b, KOP_sub, i, k_op2(b, KOP_mul, total, k_int(b, KT(i32, 16), zero)));
+  return k_op2(b, KOP_sub, i, contract_excess(m->c, zero, total));
 }
 
 /* A block's products to the accumulators of its tokens. */
@@ -99,16 +99,9 @@ static void add_products(const MmaTile *m, KVal block, KVal *acc) {
     if (p->minima) min = k_load(b, KT(f32, 16), of_group(m, panel_min(p, 0, block, part)));
     for (int k = 0; k < TOKENS; k++) {
       KAddr at = k_off(word, k * c->act.row_bytes);
-      KVal total = p->zero || min ? panel_total(c, p, at, part) : 0, of_x = 0;
-      KVal f = k_cvt(b, product_of(m, block, part, k, total), K_f32);
-      if (!c->act.planes2) {
-        of_x = k_splat(b, k_load(b, KT(f32, 1), k_off(at, c->act.scales)));
-        f = k_op2(b, KOP_mul, f, of_x);
-      }
-      acc[k] = k_fma(b, scale, f, acc[k]);
-      if (!min) continue;
-      KVal q = k_cvt(b, total, K_f32);
-      acc[k] = k_fma(b, min, of_x ? k_op2(b, KOP_mul, q, of_x) : q, acc[k]);
+      KVal total = p->zero || min ? contract_total(c, at, p->parts, part) : 0;
+      BlockX x = contract_block_x(c, at, min ? total : 0);
+      acc[k] = contract_add(c, acc[k], product_of(m, block, part, k, total), scale, min, &x);
     }
   }
 }

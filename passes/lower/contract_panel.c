@@ -8,11 +8,13 @@
  *   for chunk of tokens:  sums = 0
  *     for chunk of K:  panel = unpack(W[groups, chunk])
  *       for tile of tokens x groups:  acc = sums[tile]
- *         for b in blocks of the panel carry acc:
+ *         for b in blocks of the panel carry acc:        // of all outputs of the tile
  *           hi = 0;  lo = -zero * sum[b]
- *           for j in 0..8 (unrolled):  hi = dot4(code[j], x.hi[b, j], hi);  lo = ..   // all
- * outputs acc = fma(scale, 128 * hi + lo, acc);  acc = fma(min, sum[b], acc) sums[tile] = acc for
- * each token:  y = sums * s (+ bias), the cluster's epilogue, the stores
+ *           for j in 0..8 (unrolled):
+ *             hi = dot4(code[j], x.hi[b, j], hi);  lo = dot4(code[j], x.lo[b, j], lo)
+ *           acc = fma(scale, 128 * hi + lo, acc);  acc = fma(min, sum[b], acc)
+ *         sums[tile] = acc
+ *     for each token:  y = sums * s (+ bias), the cluster's epilogue, the stores
  *
  * j is the outer loop of a tile, so that one code vector is live a group and one broadcast a token;
  * each output's order of additions is that of contract.c. With a scale for every 16 the line of
@@ -120,14 +122,6 @@ KAddr panel_sum(const PanelPass *s, uint32_t group, KVal token) {
   return k_off(k_at(row, s->token, -(int64_t)s->panel.groups * LANES), group * LANES);
 }
 
-KVal panel_total(Contract *c, const Panel *p, KAddr word, int part) {
-  KBuilder *b = &c->d.b;
-  KVal half = 0, sum = 0;
-  if (p->parts > 1) half = k_load(b, KT(i32, 1), k_off(word, c->act.halves));
-  if (p->parts == 1 || part > 0) sum = k_load(b, KT(i32, 1), k_off(word, c->act.sums));
-  return k_splat(b, !half ? sum : part == 0 ? half : k_op2(b, KOP_sub, sum, half));
-}
-
 /* x.hi or x.lo at 4 bytes of one token, in all lanes. */
 static KVal four_codes(Contract *c, KAddr x, int64_t offset) {
   KBuilder *b = &c->d.b;
@@ -183,25 +177,18 @@ static void tile_block(Contract *c, const PanelPass *s, const PanelTile *t, KVal
     KVal product[PANEL_OUTPUTS], total[TILE_TOKENS] = {0};
     for (uint32_t k = 0; k < t->tokens; k++) {
       KVal start = k_int(b, KT(i32, 16), 0);
-      if (p->zero || p->minima) total[k] = panel_total(c, p, word[k], part);
-      if (p->zero)
-        start =
-            k_op2(b, KOP_sub, start, k_op2(b, KOP_mul, total[k], k_int(b, KT(i32, 16), p->zero)));
+      if (p->zero || p->minima) total[k] = contract_total(c, word[k], p->parts, part);
+      if (p->zero) start = k_op2(b, KOP_sub, start, contract_excess(c, p->zero, total[k]));
       for (uint32_t g = 0; g < t->groups; g++) product[g * t->tokens + k] = start;
     }
     tile_products(c, s, t, part, block, x, product);
     for (uint32_t k = 0; k < t->tokens; k++) {
-      KVal q = p->minima ? k_cvt(b, total[k], K_f32) : 0, scale = 0;
-      if (!c->act.planes2) {
-        scale = k_splat(b, k_load(b, KT(f32, 1), k_off(word[k], c->act.scales)));
-        if (q) q = k_op2(b, KOP_mul, q, scale);
-      }
+      BlockX of = contract_block_x(c, word[k], p->minima ? total[k] : 0);
       for (uint32_t g = 0; g < t->groups; g++) {
-        KVal f = k_cvt(b, product[g * t->tokens + k], K_f32), *a = &acc[g * t->tokens + k];
-        if (scale) f = k_op2(b, KOP_mul, f, scale);
-        *a = k_fma(b, k_load(b, KT(f32, 16), panel_scale(p, t->group + g, block, part)), f, *a);
-        if (!q) continue;
-        *a = k_fma(b, k_load(b, KT(f32, 16), panel_min(p, t->group + g, block, part)), q, *a);
+        KVal scale = k_load(b, KT(f32, 16), panel_scale(p, t->group + g, block, part)), min = 0;
+        if (p->minima) min = k_load(b, KT(f32, 16), panel_min(p, t->group + g, block, part));
+        KVal *to = &acc[g * t->tokens + k];
+        *to = contract_add(c, *to, product[g * t->tokens + k], scale, min, &of);
       }
     }
   }
