@@ -72,11 +72,11 @@ def read_floats(path):
     return tensor["shape"], data[8 + size + start:8 + size + end]
 
 
-def sample_ids(n, seed=1):
+def sample_ids(n, seed=1, vocab=512):
     x, ids = seed, []
     for _ in range(n):
         x = (x * 6364136223846793005 + 1442695040888963407) % 2 ** 64
-        ids.append((x >> 33) % 512)
+        ids.append((x >> 33) % vocab)
     return ids
 
 
@@ -579,17 +579,19 @@ def test_emit_texts(folder):
     assert "linear" in run(INGOT, "compile", MODEL, "--explain-fusion", "--stop-after", "fuse", "-q").stderr
 
 
-def main():
+def begin(ingot, source):
+    """What the helpers above work on: the compiler and this repository."""
     global INGOT, SOURCE, MODEL
-    INGOT, SOURCE = os.path.abspath(sys.argv[1]), os.path.abspath(sys.argv[2])
+    INGOT, SOURCE = os.path.abspath(ingot), os.path.abspath(source)
     MODEL = f"{SOURCE}/examples/metals"
-    if platform.machine() not in ("x86_64", "aarch64"):
-        print("these tests run produced programs, which are for x86-64 and AArch64")
-        return 1
-    wanted, passed, failed = sys.argv[3:], 0, 0
+
+
+def run_tests(functions, wanted):
+    """Runs each test_ of `functions` (globals()) that one of `wanted` finds (all when empty), or that it names whole; exit status."""
+    passed, failed = 0, 0
     with tempfile.TemporaryDirectory() as shared:
         SHARED["folder"] = shared
-        for name, test in list(globals().items()):
+        for name, test in list(functions.items()):
             if not (name.startswith("test_") and (not wanted or any(re.search(w, name) for w in wanted)) or name in wanted):
                 continue
             with tempfile.TemporaryDirectory() as folder:
@@ -602,6 +604,14 @@ def main():
                     print(f"FAIL {name}\n{traceback.format_exc(limit=3)}", flush=True)
     print(f"{passed} passed, {failed} failed")
     return 1 if failed or not passed else 0
+
+
+def main():
+    begin(*sys.argv[1:3])
+    if platform.machine() not in ("x86_64", "aarch64"):
+        print("these tests run produced programs, which are for x86-64 and AArch64")
+        return 1
+    return run_tests(globals(), sys.argv[3:])
 
 
 if __name__ == "__main__":

@@ -10,13 +10,11 @@ model's CPUID with a warning). So the level that the model `max` reaches is the 
 Skylake-Server shows the way down from AVX-512 to x86-64-v3. For every program qemu 7.2 keeps a table of all pages between
 the code and the weights at 256 GiB: a second and 1.6 GB each, so that not many are run and one at a time."""
 import json
-import os
 import pathlib
 import re
 import shutil
 import subprocess
 import sys
-import tempfile
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "e2e"))
 import e2e  # noqa: E402
@@ -91,7 +89,7 @@ def test_formats(folder):
         app = f"{folder}/app"
         file = model / "model.gguf"
         e2e.compile_to(app, "--cpu", f"{V2},{V3}", model=file if file.exists() else model)
-        same_everywhere(folder, app, [k % 67 for k in e2e.sample_ids(20)], ("Nehalem", "Haswell")[:1 + (i % 3 == 0)])
+        same_everywhere(folder, app, e2e.sample_ids(20, vocab=67), ("Nehalem", "Haswell")[:1 + (i % 3 == 0)])
 
 
 def test_calls(folder):
@@ -136,16 +134,8 @@ def main():
     if not QEMU:
         print("skipped: qemu-user is not installed (Debian and Ubuntu: qemu-user-static; tools/setup.sh test)")
         return SKIPPED
-    e2e.INGOT, e2e.SOURCE = os.path.abspath(sys.argv[1]), os.path.abspath(sys.argv[2])
-    e2e.MODEL = f"{e2e.SOURCE}/examples/metals"
-    with tempfile.TemporaryDirectory() as folder:
-        e2e.SHARED["folder"] = folder
-        for name, test in list(globals().items()):
-            if name.startswith("test_") and (len(sys.argv) < 4 or name == sys.argv[3]):
-                os.mkdir(place := f"{folder}/{name}")
-                test(place)
-                print(f"{name}: OK")
-    return 0
+    e2e.begin(*sys.argv[1:3])
+    return e2e.run_tests(globals(), sys.argv[3:])
 
 
 if __name__ == "__main__":
