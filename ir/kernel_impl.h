@@ -20,6 +20,10 @@ KVal kernel_value(Kernel *k, KType t, KValueKind kind, const char *name, KInst *
 /* A fresh instruction, with its addr or loop allocated when the op has one; not yet in a region. */
 KInst *kernel_inst(Kernel *k, KOpCode op, KType t);
 void kregion_push(Kernel *k, KRegion *r, KInst *inst);
+/* Rebuilds a region and those within it, instruction by instruction: what `rewrite` has emitted
+ * something else for (true) is left out. */
+typedef bool KRewrite(KBuilder *b, const KInst *in);
+void kregion_rewrite(Kernel *k, KRegion *r, KRewrite *rewrite);
 /* Gives `inst` a result value of its type (none for void) and returns it. */
 KVal kernel_result(Kernel *k, KInst *inst, const char *name);
 /* The shared literal of a type; integers wrap to the type, floats are rounded to it. */

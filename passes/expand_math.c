@@ -23,30 +23,17 @@ static Expansion *expansion_of(KOpCode op) {
   }
 }
 
-static void expand_region(Kernel *k, KRegion *r) {
-  KRegion old = *r;
-  *r = (KRegion){0};
-  KBuilder b = kbuilder(k);
-  b.region = r;
-  for (uint32_t i = 0; i < old.n; i++) {
-    KInst *in = old.inst[i];
-    Expansion *expand = expansion_of(in->op);
-    if (!expand) {
-      kregion_push(k, r, in);
-      if (in->loop) {
-        expand_region(k, &in->loop->body);
-        expand_region(k, &in->loop->orelse);
-      }
-      continue;
-    }
-    KVal y = expand(&b, in->arg[0]);
-    KInst *last = r->inst[r->n - 1];
-    BUG_IF(last->result != y, "expansion of %s does not end in its result", kop_name(in->op));
-    last->result = in->result;
-    k->values[in->result].def = last;
-  }
+static bool rewrite(KBuilder *b, const KInst *in) {
+  Expansion *expand = expansion_of(in->op);
+  if (!expand) return false;
+  KVal y = expand(b, in->arg[0]);
+  KInst *last = b->region->inst[b->region->n - 1];
+  BUG_IF(last->result != y, "expansion of %s does not end in its result", kop_name(in->op));
+  last->result = in->result;
+  b->kernel->values[in->result].def = last;
+  return true;
 }
 
 void expand_math(Kernel *k) {
-  expand_region(k, &k->body);
+  kregion_rewrite(k, &k->body, rewrite);
 }

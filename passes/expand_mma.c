@@ -34,24 +34,12 @@ static void expand_one(KBuilder *b, const KInst *in) {
   k_for_end(b, NULL);
 }
 
-static void expand_region(Kernel *k, KRegion *r) {
-  KRegion old = *r;
-  *r = (KRegion){0};
-  KBuilder b = kbuilder(k);
-  b.region = r;
-  for (uint32_t i = 0; i < old.n; i++) {
-    KInst *in = old.inst[i];
-    if (in->op == KOP_mma) {
-      expand_one(&b, in);
-      continue;
-    }
-    kregion_push(k, r, in);
-    if (!in->loop) continue;
-    expand_region(k, &in->loop->body);
-    expand_region(k, &in->loop->orelse);
-  }
+static bool rewrite(KBuilder *b, const KInst *in) {
+  if (in->op != KOP_mma) return false;
+  expand_one(b, in);
+  return true;
 }
 
 void expand_mma(Kernel *k) {
-  expand_region(k, &k->body);
+  kregion_rewrite(k, &k->body, rewrite);
 }
