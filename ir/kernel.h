@@ -169,6 +169,7 @@ KVal k_splat(KBuilder *b, KVal x);
 KVal k_extract(KBuilder *b, KVal x, int lane);
 KVal k_iota(KBuilder *b);
 KVal k_dot4(KBuilder *b, KVal u8, KVal s8, KVal acc, int bits);
+KVal k_dot2(KBuilder *b, KVal x, KVal y, KVal acc); /* of words */
 
 KAddr k_addr(KVal base);                         /* base[0] */
 KAddr k_at(KAddr a, KVal index, int64_t stride); /* + index * stride */

@@ -324,6 +324,10 @@ KVal k_dot4(KBuilder *b, KVal u8, KVal s8, KVal acc, int bits) {
   return emit_op(b, KOP_dot4, KT(i32, 16), 3, (KVal[3]){u8, s8, acc}, bits);
 }
 
+KVal k_dot2(KBuilder *b, KVal x, KVal y, KVal acc) {
+  return emit_op(b, KOP_dot2, KT(i32, 16), 3, (KVal[3]){x, y, acc}, 0);
+}
+
 /* ---- memory --------------------------------------------------------------------------------- */
 
 KAddr k_addr(KVal base) {

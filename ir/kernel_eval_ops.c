@@ -164,6 +164,16 @@ static bool dot4(KEval *e, const KStep *s) {
   return true;
 }
 
+static bool dot2(KEval *e, const KStep *s) {
+  (void)e;
+  for (int n = 0; n < 16; n++) {
+    uint32_t u = (uint32_t)s->a->i[n], v = (uint32_t)s->b->i[n];
+    int32_t low = (int16_t)u * (int16_t)v, high = (int16_t)(u >> 16) * (int16_t)(v >> 16);
+    s->out->i[n] = (int32_t)((uint32_t)s->c->i[n] + (uint32_t)low + (uint32_t)high);
+  }
+  return true;
+}
+
 static bool lookup(KEval *e, const KStep *s) {
   for (int n = 0; n < 16; n++) {
     uint32_t codes = (uint32_t)s->a->i[n], y = 0;
@@ -347,6 +357,7 @@ static const struct {
     [KOP_cvtu] = ONE(convert),
     [KOP_bits] = ONE(bits),
     [KOP_dot4] = ONE(dot4),
+    [KOP_dot2] = ONE(dot2),
     [KOP_lookup] = ONE(lookup),
     [KOP_reduce_add] = ALL(reduce_add),
     [KOP_reduce_max] = ALL(reduce_max),

@@ -112,7 +112,7 @@ static void put_memory(Printer *p, const KInst *in) {
 /* Whether operand i of an op may be a bare number: its type is that of operand `same` of another.
  */
 static bool bare_literal(const Printer *p, const KInst *in, uint32_t i) {
-  if (in->narg < 2 || in->op == KOP_dot4) return false;
+  if (in->narg < 2 || in->op == KOP_dot4 || in->op == KOP_dot2) return false;
   if (in->op == KOP_select && i == 0) return false;
   for (uint32_t j = in->op == KOP_select; j < in->narg; j++)
     if (j != i && !kernel_literal(p->k, in->arg[j])) return true;

@@ -100,7 +100,7 @@ KType kinst_infer(const Kernel *k, KOpCode op, const KVal *arg) {
   KType t = k_type(k, arg[op == KOP_select ? 1 : 0]);
   if (is_compare(op)) return (KType){K_i1, t.lanes};
   if (is_reduce(op)) return (KType){t.scalar, 1};
-  if (op == KOP_dot4) return KT(i32, 16);
+  if (op == KOP_dot4 || op == KOP_dot2) return KT(i32, 16);
   return t;
 }
 
@@ -142,10 +142,10 @@ static const char *arith_rule(const Kernel *k, const KInst *in) {
     if (!ktype_equal(b, k_type(k, in->arg[2]))) return "its two values differ in type";
     return ktype_equal(in->type, b) ? NULL : "its result differs in type from its values";
   }
-  if (in->op == KOP_dot4) {
+  if (in->op == KOP_dot4 || in->op == KOP_dot2) {
     for (int i = 0; i < 3; i++)
       if (!ktype_equal(k_type(k, in->arg[i]), KT(i32, 16))) return "takes v16i32";
-    if (in->imm.i < 4 || in->imm.i > 8) return "bits must be 4..8";
+    if (in->op == KOP_dot4 && (in->imm.i < 4 || in->imm.i > 8)) return "bits must be 4..8";
     return ktype_equal(in->type, KT(i32, 16)) ? NULL : "gives v16i32";
   }
   for (uint32_t i = 1; i < in->narg; i++)

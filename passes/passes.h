@@ -57,7 +57,8 @@ typedef struct LowerTarget {
   uint32_t panel_blocks;   /* unpacked at once of each group (contract_panel.c) */
   uint32_t panel_tokens;   /* that meet one unpacking; both fit in a kernel's locals */
   bool mma;                /* multiplies tiles of integers: mma stays in kernels */
-  uint32_t key_vectors;    /* of 16 keys that meet query_tile queries at once; 0: all of a block */
+  uint32_t panel_words; /* 1: many tokens enter integer contractions as words (contract_panel.c) */
+  uint32_t key_vectors; /* of 16 keys that meet query_tile queries at once; 0: all of a block */
 } LowerTarget;
 
 /* Clusters to kernels and launches: packed weights laid out in order of use, arena planned,

@@ -19,6 +19,7 @@ static const struct TileField {
     {"prefetch_bytes", offsetof(LowerTarget, prefetch_bytes), 0, 1 << 20},
     {"group_tile", offsetof(LowerTarget, group_tile), 1, 8},
     {"panel_blocks", offsetof(LowerTarget, panel_blocks), 1, 64},
+    {"panel_words", offsetof(LowerTarget, panel_words), 0, 1},
     {"panel_tokens", offsetof(LowerTarget, panel_tokens), 1, 1024},
 };
 

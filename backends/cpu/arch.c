@@ -37,6 +37,7 @@ const CpuArch cpu_x86_64 = {
     .library = ingot_lib_x86_64,
     .library_size = &ingot_lib_x86_64_size,
     .dot4 = emit_dot4,
+    .dot2 = emit_dot2,
     .lookup = emit_lookup,
 };
 
@@ -52,6 +53,7 @@ const CpuArch cpu_aarch64 = {
     .library = ingot_lib_aarch64,
     .library_size = &ingot_lib_aarch64_size,
     .dot4 = emit_arm_dot4,
+    .dot2 = emit_arm_dot2,
     .lookup = emit_arm_lookup,
 };
 

@@ -22,6 +22,7 @@ struct CpuArch {
   const uint8_t *library;
   const size_t *library_size;
   void (*dot4)(struct KernelEmit *e, const KInst *in);
+  void (*dot2)(struct KernelEmit *e, const KInst *in);
   void (*lookup)(struct KernelEmit *e, const KInst *in);
 };
 

@@ -93,6 +93,7 @@ void emit_convert(KernelEmit *e, const KInst *in);
 void emit_reduce(KernelEmit *e, const KInst *in);
 void emit_lookup(KernelEmit *e, const KInst *in);
 void emit_dot4(KernelEmit *e, const KInst *in);
+void emit_dot2(KernelEmit *e, const KInst *in);
 void emit_memory(KernelEmit *e, const KInst *in);
 /* For a dot4 in words: begin, add each register of products, then ask whether the chain ends here
  * with all of it in *chain; else the next dot4 takes it over. */
@@ -105,8 +106,9 @@ void emit_mma(KernelEmit *e, const KInst *in);
 void emit_mma_begin(KernelEmit *e);
 void emit_mma_end(KernelEmit *e);
 
-/* Those two of AArch64 (emit_arm.c); the plain ones are x86-64's. */
+/* Those three of AArch64 (emit_arm.c); the plain ones are x86-64's. */
 void emit_arm_dot4(KernelEmit *e, const KInst *in);
+void emit_arm_dot2(KernelEmit *e, const KInst *in);
 void emit_arm_lookup(KernelEmit *e, const KInst *in);
 
 #endif

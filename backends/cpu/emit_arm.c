@@ -1,4 +1,4 @@
-/* dot4 and lookup of Kernel IR on AArch64, exact on every level: see backends/cpu/emit_dot.c.
+/* dot4, dot2 and lookup of Kernel IR on AArch64, exact on every level: see backends/cpu/emit_dot.c.
  *
  * A value of 16 lanes is four registers of 16 bytes. With i8mm, usdot is dot4 itself. With dotprod
  * alone, sdot takes both operands as signed: codes of up to 7 bits are the same number either way;
@@ -101,7 +101,7 @@ static void emit_chained(KernelEmit *e, const KInst *in, LLVMValueRef a, LLVMVal
   e->value[in->result] = LLVMBuildAdd(e->b, chain.start, join(e, sum), "");
 }
 
-/* ---- the two operations ----------------------------------------------------------------------
+/* ---- the operations ---------------------------------------------------------------------------
  */
 
 void emit_arm_dot4(KernelEmit *e, const KInst *in) {
@@ -124,6 +124,23 @@ void emit_arm_dot4(KernelEmit *e, const KInst *in) {
       part[i] = LLVMBuildAdd(e->b, sum, dot_eight_bits(e, x, y), "");
   }
   e->value[in->result] = join(e, part);
+}
+
+/* smull takes halves of words; addp makes lanes of the products. */
+void emit_arm_dot2(KernelEmit *e, const KInst *in) {
+  LLVMTypeRef words = emit_lanes_type(e, K_i16, 8), lanes = emit_lanes_type(e, K_i32, PIECES);
+  LLVMValueRef part[PIECES];
+  for (unsigned i = 0; i < PIECES; i++) {
+    LLVMValueRef x = LLVMBuildBitCast(e->b, take_bytes(e, e->value[in->arg[0]], i), words, "");
+    LLVMValueRef y = LLVMBuildBitCast(e->b, take_bytes(e, e->value[in->arg[1]], i), words, "");
+    LLVMValueRef product[2];
+    for (unsigned h = 0; h < 2; h++) {
+      LLVMValueRef arg[2] = {emit_lanes(e, x, 4 * h, 4), emit_lanes(e, y, 4 * h, 4)};
+      product[h] = emit_intrinsic(e, "llvm.aarch64.neon.smull", &lanes, 1, arg, 2);
+    }
+    part[i] = add_pairs(e, product[0], product[1]);
+  }
+  e->value[in->result] = LLVMBuildAdd(e->b, e->value[in->arg[2]], join(e, part), "");
 }
 
 /* tbl looks up 16 bytes, as a quarter of the table has. */

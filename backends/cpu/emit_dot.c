@@ -1,4 +1,5 @@
-/* dot4: sums of four products u8 * s8 in each of 16 lanes, exact on every ISA level; and lookup.
+/* dot4: sums of four products u8 * s8 in each of 16 lanes, exact on every ISA level; dot2, of two
+ * of words, which is vpmaddwd and an addition; and lookup.
  *
  * With VNNI it is one instruction. Without, vpmaddubsw adds pairs of products in 16 bits with
  * saturation: a pair with codes of up to 7 bits is at most 2 * 127 * 128 = 32512 and can't
@@ -104,6 +105,19 @@ void emit_dot4(KernelEmit *e, const KInst *in) {
   } else {
     emit_chained(e, in, a, b);
   }
+}
+
+void emit_dot2(KernelEmit *e, const KInst *in) {
+  unsigned lanes = e->target->vector_bytes / 2;
+  LLVMTypeRef words = emit_lanes_type(e, K_i16, lanes);
+  LLVMValueRef sum[MAX_PIECES];
+  for (unsigned i = 0; i < pieces(e); i++) {
+    LLVMValueRef a = take_piece(e, e->value[in->arg[0]], i);
+    LLVMValueRef b = take_piece(e, e->value[in->arg[1]], i);
+    sum[i] =
+        pair_words(e, LLVMBuildBitCast(e->b, a, words, ""), LLVMBuildBitCast(e->b, b, words, ""));
+  }
+  e->value[in->result] = LLVMBuildAdd(e->b, e->value[in->arg[2]], join_pieces(e, sum), "");
 }
 
 /* vpshufb looks up 16 bytes in each quarter of 16; no code has bit 7 set, which would give 0. */

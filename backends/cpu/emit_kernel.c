@@ -224,6 +224,7 @@ static void emit_inst(KernelEmit *e, const KInst *in) {
   case KOP_if: emit_if(e, in); return;
   case KOP_par: emit_par(e, in); return;
   case KOP_dot4: e->target->arch->dot4(e, in); return;
+  case KOP_dot2: e->target->arch->dot2(e, in); return;
   case KOP_lookup: e->target->arch->lookup(e, in); return;
   case KOP_cvt:
   case KOP_cvtu:

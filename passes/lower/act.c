@@ -3,7 +3,8 @@
  * act_i16, a row of K (doc/ir.md, section 1): blocks of 32 along K, each 32 bytes of hi then 32 of
  * lo; then a sum of q for each block (i32); then the row's scale (f32). act_i8: blocks of 32 bytes,
  * sums, one scale for each block. Behind the scales, the sum of the first half of each block (i32),
- * for weights with a scale for every 16. Rows start at multiples of 64 bytes.
+ * for weights with a scale for every 16. Rows start at multiples of 64 bytes. Where words are
+ * wanted (act_in_words) a block of act_i16 is q itself, 32 words.
  *
  *   m = max |x|;  inv = 16256 / m;  for each block:
  *     q = rint(x * inv);  lo = ((q + 64) & 127) - 64;  hi = (q - lo) >> 7;  sum = q0 + .. + q31
@@ -24,8 +25,14 @@ ActLayout act_layout(Storage format, int64_t k) {
   return a;
 }
 
+bool act_in_words(const Lower *l, Storage format, DimId rows) {
+  return l->target->panel_words && !l->target->mma && format == Q_act_i16 &&
+         dim_literal(l, rows) != 1;
+}
+
 typedef struct Quantise {
   Draft *d;
+  bool words;
   ActLayout layout;
   KAddr row; /* of bytes */
   int64_t k;
@@ -60,12 +67,17 @@ static KVal half_block(Quantise *z, KVal block, int64_t literal, int half) {
   return k_select(b, mask, z->x(z->user, col, mask), k_f32(b, 16, 0));
 }
 
-/* Stores the codes of half a block; returns them. */
-static KVal store_codes(Quantise *z, KAddr at, KVal x, KVal inv) {
+/* Stores the codes of half a block (0 or 1) of the block at `at`; returns them. */
+static KVal store_codes(Quantise *z, KAddr at, int half_of, KVal x, KVal inv) {
   KBuilder *b = &z->d->b;
   KType i32 = KT(i32, 16);
   KVal q = k_int(b, i32, 0);
   if (x) q = k_cvt(b, k_op1(b, KOP_rint, k_op2(b, KOP_mul, x, inv)), K_i32);
+  if (z->words) {
+    k_store(b, k_cvt(b, q, K_i16), k_off(at, 2 * 16 * half_of));
+    return q;
+  }
+  at = k_off(at, 16 * half_of);
   if (!z->layout.planes2) {
     k_store(b, k_cvt(b, q, K_i8), at);
     return q;
@@ -93,16 +105,18 @@ static void quantise_block(Quantise *z, KVal block, int64_t literal, KVal inv) {
     k_store(b, scale, k_off(k_at(z->row, block, 4), a->scales));
   }
   KAddr at = k_at(z->row, block, a->block_bytes);
-  KVal q0 = store_codes(z, at, x[0], inv);
-  KVal q1 = store_codes(z, k_off(at, 16), x[1], inv);
+  KVal q0 = store_codes(z, at, 0, x[0], inv);
+  KVal q1 = store_codes(z, at, 1, x[1], inv);
   KVal sum = k_op1(b, KOP_reduce_add, k_op2(b, KOP_add, q0, q1));
   k_store(b, sum, k_off(k_at(z->row, block, 4), a->sums));
   k_store(b, k_op1(b, KOP_reduce_add, q0), k_off(k_at(z->row, block, 4), a->halves));
 }
 
-void act_quantise(Draft *d, Storage format, KAddr row, int64_t k, RowFn *x, void *user) {
+void act_quantise(Draft *d, Storage format, bool words, KAddr row, int64_t k, RowFn *x,
+                  void *user) {
   KBuilder *b = &d->b;
   Quantise z = {.d = d, .layout = act_layout(format, k), .k = k, .x = x, .user = user};
+  z.words = words;
   z.row = row;
   KVal inv = 0;
   if (z.layout.planes2) {

@@ -316,8 +316,11 @@ static void many_tokens(Contract *c, DimId rows) {
   c->prefetch = 0;
   if (c->integer) {
     Tile t = {0};
-    tile_groups(c, &t, first, grain, c->part_groups % grain != 0);
+    bool ragged = c->part_groups % grain != 0, one_by_one = c->words && grain > 1;
+    KVal g = one_by_one ? k_for(b, "g", k_i64(b, 0), k_i64(b, grain), 1, 0, NULL) : k_i64(b, 0);
+    tile_groups(c, &t, k_op2(b, KOP_add, first, g), one_by_one ? 1 : grain, ragged);
     contract_panels(c, &t, done, n);
+    if (one_by_one) k_for_end(b, NULL);
     k_par_end(b);
     return;
   }
@@ -411,6 +414,8 @@ Status lower_contract(Lower *l) {
   find_parts(&c);
   Place x = find_operand(&c);
   c.x_type = kscalar_of(x.dtype);
+  DimId rows = rows_of(l, &graph_value(l->g, op->out[0])->type);
+  c.words = c.integer && act_in_words(l, c.act.planes2 ? Q_act_i16 : Q_act_i8, rows);
   draft_begin(&c.d, l, KC_contract, arena_printf(l->arena, "linear_%s", c.quant->name));
   c.w = draft_buffer(&c.d, &w, K_i8, false);
   if (own_requant(&c))
@@ -421,7 +426,6 @@ Status lower_contract(Lower *l) {
   c.prefetch = l->target->prefetch_bytes;
   c.in_flight = contract_clamped(l->target->row_groups, TILE_GROUPS);
   c.token_tile = tokens_of_tile(&c);
-  DimId rows = rows_of(l, &graph_value(l->g, op->out[0])->type);
   c.d.flops = dim_mul(l, rows, dim_const(l->m->dims, 2 * c.rows * c.k));
   if (dim_literal(l, rows) == 1)
     one_token(&c);

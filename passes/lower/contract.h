@@ -16,6 +16,7 @@ typedef struct Contract {
   int64_t group_bytes; /* packed bytes of 16 rows */
   KVal w, x, x_shift;  /* buffers; element at which x begins, when only known at run time */
   ActLayout act;       /* integer: how x is laid out */
+  bool words;          /* x is in words, not planes */
   int64_t x_stride;    /* float: elements between rows of x */
   KScalar x_type;
   struct Pace {       /* resident: the next par iteration's weights come meanwhile */
@@ -75,6 +76,8 @@ typedef struct Panel {
   int64_t blocks;        /* of a group, at most; a multiple of a packed block's */
   int bits, zero, parts; /* as in QuantInts */
   bool minima;
+  bool words; /* codes less `zero` as words: of four bytes of k, a vector of k, k + 1, one of the
+                 rest */
 } Panel;
 /* Declares the local for `groups` groups of c->w; how long it is is the target's to say. */
 void panel_begin(Contract *c, Panel *p, uint32_t groups);

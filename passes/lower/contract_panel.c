@@ -19,15 +19,18 @@
  * j is the outer loop of a tile, so that one code vector is live a group and one broadcast a token;
  * each output's order of additions is that of contract.c. With a scale for every 16 the line of
  * fma follows each half of the codes, with its own hi and lo.
+ *
+ * Where the target has no product of bytes with sums of 32 bits (`panel_words`), x comes as words
+ * and the panel holds words less `zero`; one group of every part at a time, since a code takes
+ * twice the room and its tile is one group of many tokens:
+ *
+ *       for j in 0..16 carry sum:  sum = dot2(code[j], x[b, j], sum)
  */
 #include "passes/lower/contract.h"
 
 #include <string.h>
 
 enum { CODE_BYTES = 8 * 64, VECTOR = 64, LOCAL_BYTES = 65536, LANES = 16 };
-/* Of a block in the panel: codes, two scales, two minima. */
-enum { PANEL_SCALE = CODE_BYTES, PANEL_MIN = PANEL_SCALE + 2 * VECTOR };
-enum { PANEL_BLOCK = PANEL_MIN + 2 * VECTOR };
 
 /* ---- the panel ----------------------------------------------------------------------------- */
 
@@ -55,23 +58,58 @@ void panel_begin(Contract *c, Panel *p, uint32_t groups) {
   *p = (Panel){.groups = groups, .bits = w.bits, .zero = w.zero, .parts = w.parts};
   p->minima = w.min[0] != 0;
   p->blocks = share_of(c->act.blocks, c->d.l->target->panel_blocks, quant_subs(c->quant));
-  p->local = k_local(&c->d.b, "panel", K_i8, groups * p->blocks * PANEL_BLOCK);
+  p->words = c->words;
+  p->local = k_local(&c->d.b, "panel", K_i8, groups * panel_group_bytes(p));
+}
+
+/* Of a block in the panel: codes, two scales, two minima. */
+static int64_t scale_at(const Panel *p) {
+  return p->words ? 2 * CODE_BYTES : CODE_BYTES;
+}
+
+static int64_t block_bytes(const Panel *p) {
+  return scale_at(p) + 4 * VECTOR;
 }
 
 KAddr panel_codes(const Panel *p, uint32_t group, KVal block) {
-  return k_off(k_at(k_addr(p->local), block, PANEL_BLOCK), group * p->blocks * PANEL_BLOCK);
+  return k_off(k_at(k_addr(p->local), block, block_bytes(p)), group * panel_group_bytes(p));
 }
 
 KAddr panel_scale(const Panel *p, uint32_t group, KVal block, int part) {
-  return k_off(panel_codes(p, group, block), PANEL_SCALE + part * VECTOR);
+  return k_off(panel_codes(p, group, block), scale_at(p) + part * VECTOR);
 }
 
 KAddr panel_min(const Panel *p, uint32_t group, KVal block, int part) {
-  return k_off(panel_codes(p, group, block), PANEL_MIN + part * VECTOR);
+  return k_off(panel_codes(p, group, block), scale_at(p) + (2 + part) * VECTOR);
 }
 
 int64_t panel_group_bytes(const Panel *p) {
-  return p->blocks * PANEL_BLOCK;
+  return p->blocks * block_bytes(p);
+}
+
+/* The bytes of code[j], less `zero`, as words in the order of k. */
+static void store_words(KBuilder *b, const Panel *p, KVal code, KAddr at) {
+  for (int half = 0; half < 2; half++) {
+    KVal low = half ? k_op2(b, KOP_lshr, code, k_int(b, KT(i32, 16), 16)) : code;
+    KVal high = k_op2(b, KOP_shl, low, k_int(b, KT(i32, 16), 8));
+    low = k_op2(b, KOP_and, low, k_int(b, KT(i32, 16), 0xff));
+    high = k_op2(b, KOP_and, high, k_int(b, KT(i32, 16), 0xff0000));
+    KVal words = k_op2(b, KOP_or, low, high);
+    if (p->zero) { /* 0x8000 keeps a word from borrowing of the next */
+      int64_t less = 0x8000 - p->zero;
+      words = k_op2(b, KOP_add, words, k_int(b, KT(i32, 16), less << 16 | less));
+      words = k_op2(b, KOP_xor, words, k_int(b, KT(i32, 16), (int32_t)0x80008000));
+    }
+    k_store(b, words, k_off(at, half * VECTOR));
+  }
+}
+
+static void store_codes(KBuilder *b, const Panel *p, const KVal *code, KAddr at) {
+  for (int j = 0; j < 8; j++)
+    if (p->words)
+      store_words(b, p, code[j], k_off(at, 2 * j * VECTOR));
+    else
+      k_store(b, code[j], k_off(at, j * VECTOR));
 }
 
 /* How far ahead of its weights a filling asks for the next one's, in bytes: those come while tokens
@@ -102,7 +140,7 @@ static void fill_block(Contract *c, const Panel *p, const KVal *group, KVal pack
     c->quant->unpack_ints(b, at, sub, &w);
     for (int64_t i = 0; i < share; i += 64)
       k_prefetch(b, k_off(k_at(k_at(at, sub, share), ahead, 1), i));
-    for (int j = 0; j < 8; j++) k_store(b, w.code[j], k_off(panel_codes(p, g, to), j * VECTOR));
+    store_codes(b, p, w.code, panel_codes(p, g, to));
     for (int i = 0; i < w.parts; i++) k_store(b, w.scale[i], panel_scale(p, g, to, i));
     for (int i = 0; i < w.parts && p->minima; i++) k_store(b, w.min[i], panel_min(p, g, to, i));
   }
@@ -182,6 +220,28 @@ static void tile_products(Contract *c, const PanelPass *s, const PanelTile *t, i
     sum[i] = k_op2(b, KOP_add, k_op2(b, KOP_shl, hi[i], k_int(b, KT(i32, 16), 7)), sum[i]);
 }
 
+/* The same where codes and x are words. A loop, not unrolled: of a long block LLVM makes low halves
+ * of all values first, with every broadcast spilled for the high ones (17 %). */
+static void tile_word_products(Contract *c, const PanelPass *s, const PanelTile *t, int part,
+                               KVal block, const KAddr *x, KVal *sum) {
+  KBuilder *b = &c->d.b;
+  const Panel *p = &s->panel;
+  int n = 16 / p->parts;
+  uint32_t outputs = t->groups * t->tokens;
+  KVal j = k_for(b, "j", k_i64(b, part * n), k_i64(b, (part + 1) * n), 1, outputs, sum);
+  KVal code[TILE_GROUPS];
+  for (uint32_t g = 0; g < t->groups; g++)
+    code[g] = k_load(b, KT(i32, 16), k_at(panel_codes(p, t->group + g, block), j, VECTOR));
+  for (uint32_t k = 0; k < t->tokens; k++) {
+    KVal two = four_codes(c, k_at(x[k], j, 4), 0);
+    for (uint32_t g = 0; g < t->groups; g++) {
+      KVal *to = &sum[g * t->tokens + k];
+      *to = k_dot2(b, code[g], two, *to);
+    }
+  }
+  k_for_end(b, sum);
+}
+
 /* One block of the panel for every output of the tile. */
 static void tile_block(Contract *c, const PanelPass *s, const PanelTile *t, KVal block, KVal *acc) {
   KBuilder *b = &c->d.b;
@@ -197,11 +257,15 @@ static void tile_block(Contract *c, const PanelPass *s, const PanelTile *t, KVal
     KVal product[PANEL_OUTPUTS], total[TILE_TOKENS] = {0};
     for (uint32_t k = 0; k < t->tokens; k++) {
       KVal start = k_int(b, KT(i32, 16), 0);
-      if (p->zero || p->minima) total[k] = contract_total(c, word[k], p->parts, part);
-      if (p->zero) start = k_op2(b, KOP_sub, start, contract_excess(c, p->zero, total[k]));
+      bool excess = p->zero && !p->words;
+      if (excess || p->minima) total[k] = contract_total(c, word[k], p->parts, part);
+      if (excess) start = k_op2(b, KOP_sub, start, contract_excess(c, p->zero, total[k]));
       for (uint32_t g = 0; g < t->groups; g++) product[g * t->tokens + k] = start;
     }
-    tile_products(c, s, t, part, block, x, product);
+    if (p->words)
+      tile_word_products(c, s, t, part, block, x, product);
+    else
+      tile_products(c, s, t, part, block, x, product);
     for (uint32_t k = 0; k < t->tokens; k++) {
       BlockX of = contract_block_x(c, word[k], p->minima ? total[k] : 0);
       for (uint32_t g = 0; g < t->groups; g++) {
@@ -285,7 +349,7 @@ static void finish_tokens(Contract *c, const PanelPass *s, Tile *t) {
 
 /* Tokens that meet one unpacking, at most: as many as the target says and sums have room for. */
 static int64_t chunk_of(const Contract *c, const Panel *p) {
-  int64_t left = LOCAL_BYTES - p->groups * p->blocks * PANEL_BLOCK - mma_local_bytes(c, p);
+  int64_t left = LOCAL_BYTES - p->groups * panel_group_bytes(p) - mma_local_bytes(c, p);
   int64_t room = left / (p->groups * VECTOR), most = c->d.l->target->panel_tokens;
   BUG_IF(room < 1, "a panel of %lld blocks leaves no room for sums", (long long)p->blocks);
   return most < 1 ? 1 : most > room ? room : most;

@@ -180,9 +180,12 @@ typedef struct ActLayout {
   bool planes2;
 } ActLayout;
 ActLayout act_layout(Storage format, int64_t k);
+/* Whether a block of act_i16 in memory is 32 words q instead of two planes of bytes, of the same
+ * size: for what many tokens' products are made of, where the target asks for it. */
+bool act_in_words(const Lower *l, Storage format, DimId rows);
 /* Emits the quantisation of one row into the bytes at `row`; `x` gives 16 floats at (col, mask). */
 typedef KVal RowFn(void *user, KVal col, KVal mask);
-void act_quantise(Draft *d, Storage format, KAddr row, int64_t k, RowFn *x, void *user);
+void act_quantise(Draft *d, Storage format, bool words, KAddr row, int64_t k, RowFn *x, void *user);
 
 /* ---- the classes --------------------------------------------------------------------------- */
 

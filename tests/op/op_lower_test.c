@@ -10,7 +10,7 @@
 
 /* Tiles that do not divide the cases' sizes, and those of real machines. */
 static const LowerTarget TARGETS[] = {
-    {"narrow", 2, 4, 2, 4, 1024, .key_vectors = 1},
+    {"narrow", 2, 4, 2, 4, 1024, .panel_words = 1, .key_vectors = 1},
     {"wide", 4, 8, 4, 8, 2048},
     {"odd", 3, 5, 3, 3, 0, .mma = true, .key_vectors = 3},
 };

@@ -307,6 +307,7 @@ static void test_dot4(void **state) {
     snprintf(tail, sizeof tail, " bits=%d", bits);
     add_test(t, 16, "dot4", 3, "i32", tail, "i32", data);
   }
+  add_test(t, 16, "dot2", 3, "i32", "", "i32", (DataKind[]){ANY, ANY, ANY});
   add_test(t, 16, "lookup", 2, "i32", "", "i32", (DataKind[]){CODE4, ANY, ANY});
   for (int bits = 4; bits <= 8; bits++) { /* chains, longer than 16-bit words can hold */
     buf_printf(&t->text,

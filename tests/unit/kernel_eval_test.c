@@ -274,6 +274,28 @@ static void test_dot4(void **state) {
   diag_free(d);
 }
 
+/* Words with signs; a sum beyond 32 bits wraps. */
+static void test_dot2(void **state) {
+  (void)state;
+  int16_t u[32], v[32];
+  int32_t acc[16], y[16];
+  for (int i = 0; i < 32; i++) {
+    u[i] = i < 2 ? INT16_MIN : (int16_t)(i * 2741);
+    v[i] = i < 2 ? INT16_MIN : (int16_t)(i * -9173);
+  }
+  for (int i = 0; i < 16; i++) acc[i] = i == 5 ? INT32_MAX : -i;
+  const KBuffer buffers[] = {{u, 64}, {v, 64}, {acc, 64}, {y, 64}};
+  run_ok(KERNEL("%u: ptr<i8>, %v: ptr<i8>, %a: ptr<i32>, %y: ptr<i32>",
+                "par %i in 0..1 {\n%p = load v16i32 %u[0]\n%q = load v16i32 %v[0]\n"
+                "%c = load v16i32 %a[0]\n%d = dot2 %p, %q, %c\nstore %d, %y[0]\n}\n"),
+         buffers, NULL);
+  for (int i = 0; i < 16; i++) {
+    int64_t sum = (int64_t)acc[i] + u[2 * i] * v[2 * i] + (int64_t)u[2 * i + 1] * v[2 * i + 1];
+    assert_int_equal(y[i], (int32_t)(uint32_t)sum);
+  }
+  assert_int_equal(y[0], INT32_MIN);
+}
+
 static void assert_stops(const char *text, const KBuffer *buffers, const char *message) {
   Diag *d = diag_new();
   int64_t n = 4;
@@ -461,17 +483,12 @@ static void test_part_of_par(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_operations),
-      cmocka_unit_test(test_reductions),
-      cmocka_unit_test(test_dot4),
-      cmocka_unit_test(test_mma),
-      cmocka_unit_test(test_lookup),
-      cmocka_unit_test(test_lanes),
-      cmocka_unit_test(test_bounds),
-      cmocka_unit_test(test_masks),
-      cmocka_unit_test(test_types_in_memory),
-      cmocka_unit_test(test_locals),
-      cmocka_unit_test(test_loops),
+      cmocka_unit_test(test_operations),  cmocka_unit_test(test_reductions),
+      cmocka_unit_test(test_dot4),        cmocka_unit_test(test_dot2),
+      cmocka_unit_test(test_mma),         cmocka_unit_test(test_lookup),
+      cmocka_unit_test(test_lanes),       cmocka_unit_test(test_bounds),
+      cmocka_unit_test(test_masks),       cmocka_unit_test(test_types_in_memory),
+      cmocka_unit_test(test_locals),      cmocka_unit_test(test_loops),
       cmocka_unit_test(test_part_of_par),
 
   };

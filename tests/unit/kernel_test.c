@@ -82,7 +82,8 @@ static const char everything[] =
     "    %i8 = gt %i4, %i3\n"
     "    %i9 = cvtu %i8 : v16i32\n"
     "    %d0 = dot4 %i9, %bytes, %i4 bits=4\n"
-    "    %d = lookup %d0, %bytes\n"
+    "    %d1 = dot2 %d0, %bytes, %i4\n"
+    "    %d = lookup %d1, %bytes\n"
     "    %h = cvt %b8 : v16f16\n"
     "    %hb = bits %h : v16bf16\n"
     "    %s1 = reduce_add %b8\n"
@@ -279,6 +280,7 @@ static const struct {
     {6, "differ in lanes", PAR("%v = load v16f32 %x[0]\n%c = lt %r, 4\n%w = select %c, %v, %v\n")},
     {6, "memory isn't an operand", PAR("%w = add %x, %x\n")},
     {6, "takes v16i32", PAR("%w = dot4 %r, %r, %r bits=4\n")},
+    {6, "takes v16i32", PAR("%w = dot2 %r, %r, %r\n")},
     {6, "takes v16i32", PAR("%w = lookup %r, %r\n")},
     {6, "bits must be 4..8", PAR("%v = iota\n%w = dot4 %v, %v, %v bits=9\n")},
     {6, "takes 16 lanes", PAR("%w = reduce_add %r\n")},
