@@ -76,8 +76,7 @@ typedef struct Panel {
   int64_t blocks;        /* of a group, at most; a multiple of a packed block's */
   int bits, zero, parts; /* as in QuantInts */
   bool minima;
-  bool words; /* codes less `zero` as words: of four bytes of k, a vector of k, k + 1, one of the
-                 rest */
+  bool words; /* a block's codes, less `zero`, are sixteen vectors of words: two k each */
 } Panel;
 /* Declares the local for `groups` groups of c->w; how long it is is the target's to say. */
 void panel_begin(Contract *c, Panel *p, uint32_t groups);
