@@ -55,6 +55,8 @@ typedef struct QuantDef {
   KVal (*unpack_one)(KBuilder *b, KAddr a, KVal lane, KVal k);
   /* What to write instead where rows don't fill whole blocks; Q_plain: pad them. */
   Storage narrow;
+  /* A packed block begins with its codes as QuantInts has them, and has nothing else but scales. */
+  bool direct;
 } QuantDef;
 
 enum { QUANT_LARGEST_BLOCK = 256 }; /* elements of a file block of any computed format, at most */

@@ -59,5 +59,6 @@ static KVal q8_0_one(KBuilder *b, KAddr a, KVal lane, KVal k) {
   return k_op2(b, KOP_mul, unpack_f16_lane(b, a, Q8_SCALES, lane), f);
 }
 
-const QuantDef quant_q8_0 = {"q8_0",      8,           QK,        Q80_BYTES, QK,   544,
-                             q8_0_decode, q8_0_encode, q8_0_pack, q8_0_ints, NULL, q8_0_one};
+const QuantDef quant_q8_0 = {"q8_0", 8,           QK,          Q80_BYTES, QK,
+                             544,    q8_0_decode, q8_0_encode, q8_0_pack, q8_0_ints,
+                             NULL,   q8_0_one,    Q_plain,     true};

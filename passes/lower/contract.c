@@ -319,7 +319,10 @@ static void many_tokens(Contract *c, DimId rows) {
     bool ragged = c->part_groups % grain != 0, one_by_one = c->words && grain > 1;
     KVal g = one_by_one ? k_for(b, "g", k_i64(b, 0), k_i64(b, grain), 1, 0, NULL) : k_i64(b, 0);
     tile_groups(c, &t, k_op2(b, KOP_add, first, g), one_by_one ? 1 : grain, ragged);
-    contract_panels(c, &t, done, n);
+    if (contract_is_direct(c))
+      contract_direct(c, &t, done, n);
+    else
+      contract_panels(c, &t, done, n);
     if (one_by_one) k_for_end(b, NULL);
     k_par_end(b);
     return;

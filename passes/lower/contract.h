@@ -65,6 +65,12 @@ BlockX contract_block_x(Contract *c, KAddr word, KVal total);
 /* acc + scale * product (v16i32) * x.scale, then + min * x.total; min: 0 without minima. */
 KVal contract_add(Contract *c, KVal acc, KVal product, KVal scale, KVal min, const BlockX *x);
 
+/* ---- integer weights met where they stand, many tokens: contract_direct.c ------------------- */
+
+bool contract_is_direct(const Contract *c);
+/* The groups of a tile and tokens begin .. end: from weights to stores, inside a par loop. */
+void contract_direct(Contract *c, const Tile *groups, KVal begin, KVal end);
+
 /* ---- integer weights, many tokens: contract_panel.c ---------------------------------------- */
 
 /* Blocks of 32 along K of a few groups of 16 rows, unpacked into a local. A block's codes are eight
