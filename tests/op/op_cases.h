@@ -255,6 +255,14 @@ CASE("merged, with biases, i8", 2e-2, RUNS(1, 5),
      "%n = rmsnorm %x, %g {eps = 1e-05}\n %q = linear %n, %wq, %bq {act = i8}\n"
      "%k = linear %n, %wk, %bk {act = i8}\n %a = silu %q\n %b = silu %k\n")
 
+/* Codes met where they stand, in two parts; tiles of three tokens leave none, one and two. */
+CASE("gate and up of q8_0, i8", 2e-2, RUNS(2, 4, 72),
+     "const %up : tensor<104x72 x f32 : q8_0> = weight \"up\"\n"
+     "const %gate : tensor<104x72 x f32 : q8_0> = weight \"gate\"\n",
+     X72, "y: %y",
+     "%a = linear %x, %gate {act = i8}\n %b = linear %x, %up {act = i8}\n"
+     "%c = silu %a\n %y = mul %c, %b\n")
+
 CASE("norm and a wide linear", 2e-4, RUNS(1, 2),
      "const %g : tensor<17000 x f32> = weight \"g\"\n"
      "const %w : tensor<20x17000 x f32 : q4_1> = weight \"w\"\n",
