@@ -34,6 +34,7 @@ typedef struct Contract {
 typedef struct Tile {
   uint32_t groups, tokens;
   KVal group[TILE_GROUPS], token[TILE_TOKENS];
+  int64_t run;      /* one token: column groups that follow each other in memory */
   KVal sets_before; /* many tokens: sets of groups that earlier tiles of the iteration have met */
 } Tile;
 
