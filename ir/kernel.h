@@ -215,6 +215,14 @@ typedef struct KBind {
   uint64_t offset; /* bytes */
 } KBind;
 
+/* How iterations of a launch read buffer 0, a weight: iteration i the bytes i * step .. (i + 1) *
+ * step of `count` streams that begin `apart` bytes after each other. Threads that wait fetch ahead
+ * by it. count 0: not known. */
+typedef struct KStreams {
+  uint32_t count;
+  uint64_t step, apart;
+} KStreams;
+
 typedef struct KLaunch {
   uint32_t kernel;     /* index in the program */
   const KBind *bind;   /* one per buffer parameter */
@@ -223,6 +231,7 @@ typedef struct KLaunch {
   bool barrier;        /* wait for all threads before this launch */
   const char *label;   /* in the model's words: "layer 3 / attention / q,k,v + rope" */
   DimId flops, bytes;  /* of one launch, for the profile; bytes: read and written once each */
+  KStreams streams;
 } KLaunch;
 
 typedef struct KTensor { /* an input or output of an entry */

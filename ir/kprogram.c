@@ -7,6 +7,7 @@
  *  P3  A launch names a kernel, dimensions that exist, and memory inside its space.
  *  P4  What a launch binds to a buffer is aligned to the buffer's element.
  *  P5  The first launch of an entry needs no barrier.
+ *  P6  A launch's streams lie within the weights, for every iteration.
  */
 #include "ir/kernel_impl.h"
 
@@ -50,6 +51,10 @@ static void put_launch(const KProgram *p, const KLaunch *l, Buf *out) {
   }
   buf_puts(out, ") par ");
   dim_print(p->module->dims, l->extent, out);
+  const KStreams *s = &l->streams;
+  if (s->count)
+    buf_printf(out, " streams %u step %llu apart %llu", s->count, (unsigned long long)s->step,
+               (unsigned long long)s->apart);
   if (l->label) buf_printf(out, "  // %s", l->label);
   buf_puts(out, "\n");
 }
@@ -130,6 +135,20 @@ static bool space_size(const KProgram *p, const KEntry *e, const KBind *b, uint6
   return false;
 }
 
+/* All streams of all iterations lie within the weights. */
+static bool streams_inside(const KProgram *p, const Kernel *k, const KLaunch *l) {
+  const KStreams *s = &l->streams;
+  int64_t extent;
+  if (!k->nbuffers || l->bind[0].space != KS_weight || s->count > p->weight_bytes) return false;
+  if (!dim_is_const(p->module->dims, l->extent, &extent) || extent < 0) return false;
+  uint64_t left = p->weight_bytes;
+  if (l->bind[0].offset > left) return false;
+  left -= l->bind[0].offset;
+  if (s->count > 1 && s->apart > left / (s->count - 1)) return false;
+  left -= (s->count - 1) * s->apart;
+  return extent == 0 || s->step <= left / (uint64_t)extent;
+}
+
 static Status check_launch(const KProgram *p, const KEntry *e, const KLaunch *l, Diag *d) {
   const char *where = l->label ? l->label : e->name;
   uint32_t ndims = dim_count(p->module->dims);
@@ -140,6 +159,8 @@ static Status check_launch(const KProgram *p, const KEntry *e, const KLaunch *l,
   for (uint32_t i = 0; i < k->nscalars; i++)
     if (!l->scalar[i] || l->scalar[i] > ndims)
       return diag_error(d, where, "P3: @%s: scalar %u is no dimension", k->name, i);
+  if (l->streams.count && !streams_inside(p, k, l))
+    return diag_error(d, where, "P6: @%s: its streams are not all within a weight", k->name);
   for (uint32_t i = 0; i < k->nbuffers; i++) {
     uint64_t size;
     const KBind *b = &l->bind[i];

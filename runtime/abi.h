@@ -11,7 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define INGOT_ABI 2
+#define INGOT_ABI 3
 
 /* A kernel: iterations lo .. hi-1 of its parallel loop. `buffers` and `scalars` in the order of its
  * parameters. Never allocates, never fails. */
@@ -47,6 +47,10 @@ typedef struct IngotLaunch {
   uint32_t extent;                 /* dim: iterations of the parallel loop */
   uint32_t flops, bytes;           /* dims: work of one launch, 0 = unknown */
   uint32_t barrier; /* 1: after all earlier launches; 0: beside those since the last 1 */
+  /* What iteration i reads of buffer 0, a weight, and no other does: `streams` pieces of step
+   * bytes, at i * step and `apart` bytes after each other. 0 streams: not known. */
+  uint32_t streams;
+  uint64_t step, apart;
   const char *label;
 } IngotLaunch;
 

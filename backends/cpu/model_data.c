@@ -82,6 +82,9 @@ static void make_launch(const KProgram *p, const KLaunch *l, Lists *lists, Ingot
   out->flops = l->flops;
   out->bytes = l->bytes;
   out->barrier = l->barrier;
+  out->streams = l->streams.count;
+  out->step = l->streams.step;
+  out->apart = l->streams.apart;
   for (uint32_t i = 0; i < k->nbuffers; i++)
     *VEC_PUSH(lists->args, lists->nargs, lists->cargs) =
         (IngotArg){l->bind[i].space, l->bind[i].index, l->bind[i].offset};

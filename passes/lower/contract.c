@@ -253,6 +253,10 @@ static void one_token(Contract *c) {
   Walk w = walk_of(c);
   int64_t extent = (w.groups + w.grain - 1) / w.grain;
   d->extent = dim_const(d->l->m->dims, extent);
+  if (w.groups % w.grain == 0)
+    d->streams = (KStreams){.count = (uint32_t)w.streams * c->parts,
+                            .step = (uint64_t)(w.grain * c->group_bytes),
+                            .apart = (uint64_t)(w.groups * c->group_bytes)};
   KVal p = k_par(b, "p", k_i64(b, extent));
   KVal first = k_op2(b, KOP_mul, p, k_i64(b, w.grain));
   int64_t beside = w.flight < w.streams ? 1 : w.streams, most = w.flight / beside;

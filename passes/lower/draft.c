@@ -156,5 +156,6 @@ void draft_end(Draft *d) {
                 .extent = d->extent,
                 .label = launch_label(l),
                 .flops = d->flops ? d->flops : dim_const(l->m->dims, 0),
-                .bytes = d->bytes};
+                .bytes = d->bytes,
+                .streams = d->streams};
 }

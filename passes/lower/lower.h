@@ -109,6 +109,7 @@ typedef struct Draft {
   } dim[DRAFT_DIMS];
   DimId extent, flops;
   DimId bytes; /* read and written, each buffer once; states by whoever reads them */
+  KStreams streams;
 } Draft;
 
 void draft_begin(Draft *d, Lower *l, KClass klass, const char *name);

@@ -25,10 +25,19 @@ typedef struct Bound {
   bool barrier;
 } Bound;
 
+/* Where iterations of a launch read weights: see IngotLaunch. */
+typedef struct Streams {
+  const uint8_t *from;
+  uint64_t step, apart, bytes; /* bytes: of all iterations */
+  uint32_t count;
+  uint32_t next; /* the first launch from this one on that has streams; the count: none has */
+} Streams;
+
 typedef struct BoundEntry {
   const Exec *exec;
   Bound *launch;
-  uint64_t *io; /* offsets in the region: inputs, then outputs */
+  Streams *streams; /* of every launch */
+  uint64_t *io;     /* offsets in the region: inputs, then outputs */
 } BoundEntry;
 
 struct Exec {
@@ -163,12 +172,28 @@ static bool arg_is_valid(const IngotModel *m, const IngotEntry *entry, const Ing
   }
 }
 
+static void bind_streams(BoundEntry *b, const IngotEntry *entry) {
+  uint32_t next = entry->nlaunches;
+  for (uint32_t i = entry->nlaunches; i-- > 0;) {
+    const IngotLaunch *l = &entry->launches[i];
+    if (l->streams && l->nargs) next = i;
+    b->streams[i].next = next;
+    if (next != i) continue;
+    b->streams[i].from = b->launch[i].buffers[0];
+    b->streams[i].step = l->step;
+    b->streams[i].apart = l->apart;
+    b->streams[i].count = l->streams;
+    b->streams[i].bytes = l->streams * l->step * (uint64_t)b->exec->dim[l->extent];
+  }
+}
+
 /* Resolves the launches of one entry; *next is the free part of x->buffers. */
 static int bind_entry(Exec *x, BoundEntry *b, const IngotEntry *entry, void ***next, Err *e) {
   const IngotModel *m = x->m;
   b->exec = x;
-  b->launch = calloc(entry->nlaunches ? entry->nlaunches : 1, sizeof *b->launch);
-  if (!b->launch) return err_no_memory(e, entry->name);
+  b->launch = calloc((size_t)entry->nlaunches + 1, sizeof *b->launch);
+  b->streams = calloc((size_t)entry->nlaunches + 1, sizeof *b->streams);
+  if (!b->launch || !b->streams) return err_no_memory(e, entry->name);
   for (uint32_t i = 0; i < entry->nlaunches; i++) {
     const IngotLaunch *l = &entry->launches[i];
     if (l->kernel >= m->nkernels || l->nscalars > MAX_SCALARS || l->extent >= m->ndims)
@@ -186,6 +211,7 @@ static int bind_entry(Exec *x, BoundEntry *b, const IngotEntry *entry, void ***n
       *(*next)++ = resolve(x, b, entry, a);
     }
   }
+  bind_streams(b, entry);
   return 0;
 }
 
@@ -255,6 +281,7 @@ void exec_close(Exec *x) {
   pool_close(x->pool);
   for (uint32_t i = 0; x->entry && i < x->m->nentries; i++) {
     free(x->entry[i].launch);
+    free(x->entry[i].streams);
     free(x->entry[i].io);
   }
   for (uint32_t i = 0; x->state && i < x->m->nstates; i++)
@@ -312,6 +339,60 @@ void *exec_output_data(Exec *x, int entry, int output) {
   return x->io + x->entry[entry].io[x->m->entries[entry].ninputs + (uint32_t)output];
 }
 
+/* ---- what a worker runs, and what it fetches before ------------------------------------------ */
+
+/* Weights that a range must have left to be cut once more; those that a worker fetches at most into
+ * its second cache for one launch while it waits; a line; lines of a stream at once. Bytes. */
+enum { PIECE_LEAST = 262144, AHEAD_MOST = 131072, LINE = 64, AHEAD_LINES = 4 };
+
+/* Iterations of range `range`. Where there are fewer than workers, they go round: the others fetch
+ * meanwhile. */
+static int64_t range_begin(int64_t extent, unsigned lap, unsigned range, unsigned nranges,
+                           int64_t *end) {
+  if (extent < (int64_t)nranges) range = (range + lap) % nranges;
+  *end = extent * (range + 1) / nranges;
+  return extent * range / nranges;
+}
+
+/* A range is halved, then its second half, and so on: to begin a piece costs a little (each thread
+ * makes what a contraction reads for itself), and only at the end must they be small. */
+static unsigned launch_pieces(const void *arg, unsigned lap, unsigned nranges) {
+  uint64_t left = ((const BoundEntry *)arg)->streams[lap].bytes / nranges;
+  unsigned n = 1;
+  for (; n < LAP_PIECES && (left /= 2) >= PIECE_LEAST; n++) {
+  }
+  return n;
+}
+
+static int64_t piece_begin(int64_t extent, unsigned lap, const LapPart *part, int64_t *end) {
+  int64_t lo = range_begin(extent, lap, part->range, part->nranges, end), n = *end - lo;
+  if (part->piece + 1 < part->pieces) *end -= n >> (part->piece + 1);
+  return lo + n - (n >> part->piece);
+}
+
+static uint64_t fewest(uint64_t a, uint64_t b) {
+  return a < b ? a : b;
+}
+
+/* A worker that waits fetches the first of what it will read of the next launch with weights, so
+ * that memory is busy meanwhile. *progress: that launch and, in the low half, bytes of a stream. */
+static bool fetch_ahead(const void *arg, unsigned lap, unsigned range, unsigned nranges,
+                        uint64_t *progress) {
+  const BoundEntry *e = arg;
+  uint32_t next = e->streams[lap].next;
+  const Streams *s = &e->streams[next];
+  if (!s->count) return false;
+  if (*progress >> 32 != next) *progress = (uint64_t)next << 32;
+  int64_t hi, lo = range_begin(e->exec->dim[e->launch[next].extent], next, range, nranges, &hi);
+  uint64_t done = *progress & UINT32_MAX, own = (uint64_t)(hi - lo) * s->step;
+  uint64_t most = fewest(own, AHEAD_MOST / s->count), end = fewest(done + AHEAD_LINES * LINE, most);
+  for (uint32_t k = 0; k < s->count; k++)
+    for (uint64_t i = done; i < end; i += LINE)
+      __builtin_prefetch(s->from + k * s->apart + (uint64_t)lo * s->step + i, 0, 2);
+  *progress += AHEAD_LINES * LINE;
+  return end < most;
+}
+
 /* ---- running --------------------------------------------------------------------------------- */
 
 /* A launch without iterations waits for nobody; whoever comes next inherits its barrier. */
@@ -325,16 +406,11 @@ static bool launch_waits(const void *arg, unsigned lap) {
   return false;
 }
 
-static void launch_range(const void *arg, unsigned lap, unsigned range, unsigned nranges) {
+static void launch_range(const void *arg, unsigned lap, const LapPart *part) {
   const BoundEntry *e = arg;
   const Bound *b = &e->launch[lap];
   const int64_t *dim = e->exec->dim;
-  int64_t scalars[MAX_SCALARS];
-  int64_t extent = dim[b->extent], lo = 0, hi = extent;
-  if (nranges > 1) {
-    lo = extent * range / nranges;
-    hi = extent * (range + 1) / nranges;
-  }
+  int64_t scalars[MAX_SCALARS], hi, lo = piece_begin(dim[b->extent], lap, part, &hi);
   if (lo >= hi) return;
   for (uint32_t k = 0; k < b->nscalars; k++) scalars[k] = dim[b->scalars[k]];
   b->fn(b->buffers, scalars, lo, hi);
@@ -346,13 +422,14 @@ static uint64_t nanoseconds(void) {
   return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
-static void traced_range(const void *arg, unsigned lap, unsigned range, unsigned nranges) {
+/* Traced launches are cut into ranges only, so that each is one span. */
+static void traced_range(const void *arg, unsigned lap, const LapPart *part) {
   const BoundEntry *e = arg;
   const ExecTrace *t = e->exec->trace;
-  ExecSpan *span = &t->span[(size_t)range * t->stride + lap];
+  ExecSpan *span = &t->span[(size_t)part->range * t->stride + lap];
   span->thread = (uintptr_t)pthread_self();
   span->begin = nanoseconds();
-  launch_range(arg, lap, range, nranges);
+  launch_range(arg, lap, part);
   span->end = nanoseconds();
 }
 
@@ -363,8 +440,13 @@ void exec_trace(Exec *x, ExecTrace *t) {
 void exec_run(Exec *x, int entry) {
   ExecTrace *t = x->trace;
   update_dims(x->m, x->dim);
-  Laps laps = {t ? traced_range : launch_range, launch_waits, &x->entry[entry],
-               x->m->entries[entry].nlaunches, t != NULL};
+  Laps laps = {.range = t ? traced_range : launch_range,
+               .waits = launch_waits,
+               .idle = fetch_ahead,
+               .pieces = t ? NULL : launch_pieces,
+               .arg = &x->entry[entry],
+               .count = x->m->entries[entry].nlaunches,
+               .whole = t != NULL};
   if (t) t->begin = nanoseconds();
   pool_laps(x->pool, &laps);
   if (!t) return;

@@ -4,13 +4,14 @@
  * wait for the number to change, read the job, check the number again and run it. Jobs of pool_run
  * count arrivals at their end; jobs of laps don't, as nobody waits for a worker that is late.
  *
- * Laps are numbered through the life of the pool. claimed[w] is the number of the next lap whose
- * range w is free; taking it is a compare-and-swap to the next number, so each range of each lap is
- * run exactly once, and a worker that is behind fails everywhere. `done` counts finished ranges:
- * every lap of a job adds n, the workers that take part in it, so all its laps before lap s are
- * complete when it has grown by s times n. Who must wait
- * for that takes free ranges at once: an owner who has not begun when another has finished is late
- * by more than a range takes, so helping does not lose.
+ * Laps are numbered through the life of the pool, and so are pieces: LAP_PIECES numbers a lap,
+ * whether it has so many or not. claimed[w] is the number of the next piece of range w that is
+ * free; taking it is a compare-and-swap to the next number, so each piece of each lap is run
+ * exactly once, and a worker that is behind fails everywhere. `done` counts what is finished: a
+ * range adds LAP_PIECES, one a piece and the last one the rest, so with n workers that take part in
+ * a job all its laps before lap s are complete when it has grown by s * n * LAP_PIECES. Who must
+ * wait for that takes free pieces at once: an owner who has not begun when another has finished is
+ * late by more than a piece takes, so helping does not lose.
  *
  * Each worker adapts its own spin bound: a spin that ends in time doubles it, one that doesn't
  * halves it. The lower end is what a sleep and a wake-up cost: spinning that long at most doubles
@@ -52,6 +53,7 @@ typedef struct Worker {
   _Alignas(64) atomic_ullong claimed;
   ThreadPool *pool;
   unsigned index, spin;
+  uint64_t progress; /* of what it does while it waits, in this job */
   pthread_t thread;
 } Worker;
 
@@ -70,18 +72,21 @@ typedef struct Pauses {
 struct ThreadPool {
   Counter job;                       /* number of the job, odd while it is written */
   Counter arrived;                   /* ends of pool_run jobs */
-  Counter done;                      /* ranges of laps */
+  Counter done;                      /* LAP_PIECES a range of laps */
   Counter rally;                     /* jobs that more workers take part in than in the last */
   _Alignas(64) _Atomic(PoolFn *) fn; /* the job; NULL: laps */
   _Atomic(void *) arg;
   _Atomic(LapFn *) range;
   _Atomic(LapWaitFn *) waits;
+  _Atomic(LapIdleFn *) idle;
+  _Atomic(LapPiecesFn *) pieces;
   atomic_uint count, part;         /* its laps; workers that take part */
   atomic_ullong first, done_first; /* its first lap; `done` before that */
   atomic_ullong rallied;           /* `rally` with it */
   atomic_bool quit;
-  unsigned n, started, awake;      /* started: worker 0 counted; awake: part of the last job */
-  uint64_t next, ranges, arrivals; /* first lap and `done` of the next job; arrivals to wait for */
+  unsigned n, started, awake; /* started: worker 0 counted; awake: part of the last job */
+  uint64_t next, all_done,
+      arrivals; /* first lap and `done` of the next job; arrivals to wait for */
   Pauses pauses;
   Worker worker[];
 };
@@ -144,13 +149,22 @@ typedef struct Job {
   uint64_t first, done, rally;
 } Job;
 
-/* Takes range `r` of lap `s` and runs it; false when it was taken before. */
-static bool take_range(ThreadPool *p, const Job *j, uint64_t s, unsigned r) {
-  unsigned long long expected = s;
-  if (!atomic_compare_exchange_strong(&p->worker[r].claimed, &expected, s + 1)) return false;
-  j->laps.range(j->laps.arg, (unsigned)(s - j->first), r, j->part);
-  /* only the last range of a lap can be what a sleeper waits for */
-  if ((atomic_fetch_add(&p->done.value, 1) + 1 - j->done) % j->part == 0) wake(&p->done);
+/* What a lap of a job adds to `done`. */
+static uint64_t whole_lap(const Job *j) {
+  return (uint64_t)j->part * LAP_PIECES;
+}
+
+/* Takes piece `at` of range `r` and runs it; false when it was taken before. */
+static bool take_piece(ThreadPool *p, const Job *j, uint64_t at, unsigned r) {
+  unsigned lap = (unsigned)(at / LAP_PIECES - j->first), piece = (unsigned)(at % LAP_PIECES);
+  LapPart part = {r, j->part, piece, 1};
+  if (j->laps.pieces) part.pieces = j->laps.pieces(j->laps.arg, lap, j->part);
+  uint64_t left = piece + 1 < part.pieces ? 1 : LAP_PIECES - piece;
+  unsigned long long expected = at;
+  if (!atomic_compare_exchange_strong(&p->worker[r].claimed, &expected, at + left)) return false;
+  j->laps.range(j->laps.arg, lap, &part);
+  /* only the last piece of a lap can be what a sleeper waits for */
+  if ((atomic_fetch_add(&p->done.value, left) + left - j->done) % whole_lap(j) == 0) wake(&p->done);
   return true;
 }
 
@@ -161,21 +175,33 @@ static void help(ThreadPool *p, const Worker *w, const Job *j, uint64_t s) {
     unsigned r = (w->index + k) % j->part;
     uint64_t v;
     do v = atomic_load(&p->worker[r].claimed);
-    while (v < s && take_range(p, j, v, r));
+    while (v < s * LAP_PIECES && take_piece(p, j, v, r));
   }
 }
 
+/* Piece after piece of what there is to do until `done` is `target`; false when nothing is left. */
+static bool idle_until(ThreadPool *p, Worker *w, const Job *j, uint64_t s, uint64_t target) {
+  unsigned lap = (unsigned)(s - j->first);
+  if (!j->laps.idle || lap >= j->laps.count) return false;
+  while (j->laps.idle(j->laps.arg, lap, w->index, j->part, &w->progress))
+    if (spin_until(&p->done, target, 0)) return true;
+  return false;
+}
+
 static void wait_for_laps(ThreadPool *p, Worker *w, const Job *j, uint64_t s) {
-  uint64_t target = j->done + (s - j->first) * j->part;
+  uint64_t target = j->done + (s - j->first) * whole_lap(j);
   if (spin_until(&p->done, target, 0)) return;
   help(p, w, j, s);
-  wait_until(p, w, &p->done, target);
+  if (!idle_until(p, w, j, s, target)) wait_until(p, w, &p->done, target);
 }
 
 static void run_laps(ThreadPool *p, Worker *w, const Job *j) {
+  w->progress = 0;
   for (unsigned i = 0; i < j->laps.count; i++) {
     if (i && j->laps.waits(j->laps.arg, i)) wait_for_laps(p, w, j, j->first + i);
-    take_range(p, j, j->first + i, w->index);
+    uint64_t v, end = (j->first + i + 1) * LAP_PIECES;
+    do v = atomic_load(&w->claimed);
+    while (v < end && take_piece(p, j, v, w->index));
   }
 }
 
@@ -190,6 +216,8 @@ static void post(ThreadPool *p, const Job *j) {
   atomic_store(&p->arg, j->fn ? j->arg : (void *)(uintptr_t)j->laps.arg);
   atomic_store(&p->range, j->laps.range);
   atomic_store(&p->waits, j->laps.waits);
+  atomic_store(&p->idle, j->laps.idle);
+  atomic_store(&p->pieces, j->laps.pieces);
   atomic_store(&p->count, j->laps.count);
   atomic_store(&p->part, j->part);
   atomic_store(&p->first, j->first);
@@ -212,8 +240,12 @@ static uint64_t next_job(ThreadPool *p, Worker *w, uint64_t last, Job *j) {
     }
     j->fn = atomic_load(&p->fn);
     j->arg = atomic_load(&p->arg);
-    j->laps =
-        (Laps){atomic_load(&p->range), atomic_load(&p->waits), j->arg, atomic_load(&p->count)};
+    j->laps = (Laps){.range = atomic_load(&p->range),
+                     .waits = atomic_load(&p->waits),
+                     .idle = atomic_load(&p->idle),
+                     .pieces = atomic_load(&p->pieces),
+                     .arg = j->arg,
+                     .count = atomic_load(&p->count)};
     j->part = atomic_load(&p->part);
     j->first = atomic_load(&p->first);
     j->done = atomic_load(&p->done_first);
@@ -284,14 +316,15 @@ void pool_laps(ThreadPool *p, const Laps *laps) {
   uint64_t begin = p->n > 1 ? nanoseconds() : 0;
   unsigned part = laps->whole || p->n == 1 ? p->n : take_part(p, begin);
   if (part == 1) {
-    for (unsigned i = 0; i < laps->count; i++) laps->range(laps->arg, i, 0, 1);
+    const LapPart all = {0, 1, 0, 1};
+    for (unsigned i = 0; i < laps->count; i++) laps->range(laps->arg, i, &all);
     return;
   }
-  Job j = {.laps = *laps, .part = part, .first = p->next, .done = p->ranges};
+  Job j = {.laps = *laps, .part = part, .first = p->next, .done = p->all_done};
   for (unsigned i = 0; i < part; i++) /* who paused is behind; nobody else touches these now */
-    atomic_store(&p->worker[i].claimed, j.first);
+    atomic_store(&p->worker[i].claimed, j.first * LAP_PIECES);
   p->next += laps->count;
-  p->ranges += (uint64_t)laps->count * part;
+  p->all_done += laps->count * whole_lap(&j);
   post(p, &j);
   run_laps(p, &p->worker[0], &j);
   wait_for_laps(p, &p->worker[0], &j, p->next);

@@ -36,17 +36,29 @@ unsigned pool_size(const ThreadPool *p);
 /* Runs fn on all workers and returns when all are done. One caller at a time. */
 void pool_run(ThreadPool *p, PoolFn *fn, void *arg);
 
-/* Laps: a list of parallel loops, each cut into one range a worker.
+/* Laps: a list of parallel loops, each cut into one range a worker, and a range into pieces.
  *
  * Worker w takes range w of every lap. Who must wait for a lap to be complete first takes over
- * ranges that nobody has begun, so a worker that the system does not let run holds up nobody: the
+ * pieces that nobody has begun, so a worker that the system does not let run holds up nobody: the
  * run ends without it and it finds nothing left to do. Which worker runs a range never matters, nor
  * into how many ranges a lap is cut: workers pause while others have their cores. */
-typedef void LapFn(const void *arg, unsigned lap, unsigned range, unsigned nranges);
+typedef struct LapPart {
+  unsigned range, nranges, piece, pieces;
+} LapPart;
+enum { LAP_PIECES = 16 };
+typedef void LapFn(const void *arg, unsigned lap, const LapPart *part);
+/* Pieces of each range of a lap: 1 .. LAP_PIECES. */
+typedef unsigned LapPiecesFn(const void *arg, unsigned lap, unsigned nranges);
 typedef bool LapWaitFn(const void *arg, unsigned lap);
+/* Something useful in small pieces for a worker that waits before `lap`, where its range will be
+ * `range`: one piece; false when there is no more. `progress` is the worker's own, 0 at first. */
+typedef bool LapIdleFn(const void *arg, unsigned lap, unsigned range, unsigned nranges,
+                       uint64_t *progress);
 typedef struct Laps {
   LapFn *range;
-  LapWaitFn *waits; /* true: all earlier laps must be complete before this one */
+  LapWaitFn *waits;    /* true: all earlier laps must be complete before this one */
+  LapIdleFn *idle;     /* NULL: none */
+  LapPiecesFn *pieces; /* NULL: one a range */
   const void
       *arg; /* what `waits` reads must not change while the pool is open: workers may be late */
   unsigned count;

@@ -1,4 +1,4 @@
-/* Whole programs of Kernel IR: evaluation, races, text, and one broken program an invariant P1..P5.
+/* Whole programs of Kernel IR: evaluation, races, text, and one broken program an invariant P1..P6.
  */
 #include "ir/kernel.h"
 
@@ -214,6 +214,21 @@ static void test_program_verify(void **state) {
   p = make_program(m, binds);
   p->entries[0].launches[0].barrier = true;
   assert_program_breaks(p, "P5: a barrier before the first launch");
+  static const KStreams good = {3, 16, 24}, bad[] = {{3, 16, 25}, {4, 16, 24}, {3, 17, 24}};
+  for (int i = 0; i < 4; i++) { /* weights: 192 bytes; 4 iterations from byte 80 on */
+    p = make_program(m, binds);
+    binds[0] = (KBind){KS_weight, 0, 80};
+    p->entries[0].launches[0].extent = dim_const(m->dims, 4);
+    p->entries[0].launches[0].streams = i < 3 ? bad[i] : good;
+    if (i < 3) assert_program_breaks(p, "P6: @add: its streams are not all within a weight");
+  }
+  Diag *d = diag_new();
+  assert_int_equal(kprogram_verify(p, d), OK);
+  diag_free(d);
+  p->entries[0].launches[0].extent = dim_find(m->dims, "S");
+  assert_program_breaks(p, "P6: @add: its streams");
+  binds[0] = (KBind){KS_input, 0, 0};
+  assert_program_breaks(p, "P6: @add: its streams");
   module_free(m);
 }
 

@@ -324,6 +324,39 @@ static void test_equal_launches(void **state) {
   world_free(&b);
 }
 
+/* The weight that a launch reads as its first buffer, or NULL. */
+static const KWeight *weight_of(const KProgram *p, const KLaunch *l) {
+  for (uint32_t i = 0; i < p->nweights; i++)
+    if (l->bind[0].space == KS_weight && p->weights[i].offset == l->bind[0].offset)
+      return &p->weights[i];
+  return NULL;
+}
+
+/* One token's iterations read each byte of a matrix once, in streams one behind the other. */
+static void test_streams(void **state) {
+  (void)state;
+  World w;
+  world_init(&w, 2, &WIDE, true);
+  uint32_t found[4] = {0};
+  for (uint32_t e = 0; e < w.program->nentries; e++) {
+    const KEntry *en = &w.program->entries[e];
+    for (uint32_t i = 0; i < en->nlaunches; i++) {
+      const KLaunch *l = &en->launches[i];
+      if (!l->streams.count) continue;
+      const KWeight *x = weight_of(w.program, l);
+      int64_t extent;
+      assert_non_null(x);
+      assert_true(dim_is_const(w.module->dims, l->extent, &extent));
+      assert_int_equal(l->streams.apart, l->streams.step * (uint64_t)extent);
+      assert_int_equal(l->streams.apart * l->streams.count, x->bytes);
+      assert_true(l->streams.count < COUNT(found));
+      found[l->streams.count]++;
+    }
+  }
+  assert_true(found[2] > 0);
+  world_free(&w);
+}
+
 static void test_fusion(void **state) {
   (void)state;
   World w;
@@ -432,7 +465,7 @@ int main(void) {
       cmocka_unit_test(test_logits_entry),   cmocka_unit_test(test_shared_kernels),
       cmocka_unit_test(test_equal_launches), cmocka_unit_test(test_fusion),
       cmocka_unit_test(test_memory_plan),    cmocka_unit_test(test_barriers),
-      cmocka_unit_test(test_refusals),
+      cmocka_unit_test(test_refusals),       cmocka_unit_test(test_streams),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

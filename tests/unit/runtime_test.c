@@ -22,11 +22,11 @@ int32_t toy_hash(int32_t id, int32_t pos, int32_t v);
 
 /* ---- threads --------------------------------------------------------------------------------- */
 
-enum { LAPS = 300, RANGES = 8 };
+enum { LAPS = 300, RANGES = 8, PIECES = LAP_PIECES };
 typedef struct Relay {
-  int plain[LAPS][RANGES]; /* times that a range was run */
-  atomic_uint ranges;      /* of each lap */
-  atomic_int wrong;
+  int plain[LAPS][RANGES][PIECES]; /* times that a piece was run */
+  atomic_uint ranges;              /* of each lap */
+  atomic_int wrong, idle;
 } Relay;
 
 /* Every third lap does not wait for the one before. */
@@ -35,14 +35,31 @@ static bool relay_waits(const void *arg, unsigned lap) {
   return lap % 3 != 2;
 }
 
-static void relay_range(const void *arg, unsigned lap, unsigned range, unsigned n) {
+static unsigned relay_pieces(const void *arg, unsigned lap, unsigned n) {
+  (void)arg;
+  if (n == 1) return 1;
+  return lap % 5 ? 1 + lap % 3 : PIECES;
+}
+
+/* Has work for three times before each lap that waits. */
+static bool relay_idle(const void *arg, unsigned lap, unsigned range, unsigned n,
+                       uint64_t *progress) {
+  Relay *r = (Relay *)(uintptr_t)arg;
+  if (*progress / 4 != lap) *progress = 4 * (uint64_t)lap;
+  if (!relay_waits(arg, lap) || range >= n || lap >= LAPS) atomic_fetch_add(&r->wrong, 1);
+  atomic_fetch_add(&r->idle, 1);
+  return ++*progress % 4 != 3;
+}
+
+static void relay_range(const void *arg, unsigned lap, const LapPart *part) {
+  unsigned n = part->nranges;
   Relay *r = (Relay *)(uintptr_t)arg;
   atomic_store(&r->ranges, n);
   if (lap && relay_waits(arg, lap))
-    for (unsigned i = 0; i < n; i++)
-      if (r->plain[lap - 1][i] != 1) atomic_fetch_add(&r->wrong, 1);
-  if (lap % 50 == 7 && range == 1) usleep(200); /* this one is late */
-  r->plain[lap][range]++;
+    for (unsigned i = 0; i < n * relay_pieces(arg, lap - 1, n); i++)
+      if (r->plain[lap - 1][i % n][i / n] != 1) atomic_fetch_add(&r->wrong, 1);
+  if (lap % 50 == 7 && part->range == 1) usleep(200); /* this one is late */
+  r->plain[lap][part->range][part->piece]++;
 }
 
 static void laps_run_once_and_in_order(void **unused) {
@@ -54,14 +71,23 @@ static void laps_run_once_and_in_order(void **unused) {
     assert_int_equal(pool_open(sizes[i], &pool, &e), 0);
     static Relay r; /* late workers may look at it until the pool is closed */
     for (int k = 0; k < 20; k++) {
-      Laps laps = {relay_range, relay_waits, &r, LAPS, k % 2};
+      Laps laps = {.range = relay_range,
+                   .waits = relay_waits,
+                   .idle = relay_idle,
+                   .pieces = relay_pieces,
+                   .arg = &r,
+                   .count = LAPS,
+                   .whole = k % 2};
       memset(&r, 0, sizeof r);
       pool_laps(pool, &laps);
       assert_int_equal(r.wrong, 0);
       assert_true(r.ranges == sizes[i] || (!laps.whole && r.ranges < sizes[i]));
+      assert_true(r.ranges == 1 || r.idle > 0);
       for (unsigned lap = 0; lap < LAPS; lap++)
         for (unsigned w = 0; w < sizes[i]; w++)
-          assert_int_equal(r.plain[lap][w], w < r.ranges ? 1 : 0);
+          for (unsigned p = 0; p < PIECES; p++)
+            assert_int_equal(r.plain[lap][w][p],
+                             w < r.ranges && p < relay_pieces(&r, lap, r.ranges));
     }
     pool_close(pool);
   }
@@ -74,10 +100,10 @@ typedef struct Slow {
 } Slow;
 
 /* Every thread but the caller's takes milliseconds, as if it had lost its core. */
-static void slow_range(const void *arg, unsigned lap, unsigned range, unsigned n) {
+static void slow_range(const void *arg, unsigned lap, const LapPart *part) {
   Slow *s = (Slow *)(uintptr_t)arg;
-  (void)lap, (void)range;
-  atomic_store(&s->ranges, n);
+  (void)lap;
+  atomic_store(&s->ranges, part->nranges);
   if (atomic_load(&s->slow) && !pthread_equal(pthread_self(), s->caller)) usleep(3000);
 }
 
@@ -88,7 +114,7 @@ static bool always_waits(const void *arg, unsigned lap) {
 
 /* Runs jobs until one has `want` ranges a lap; false after ten seconds without. */
 static bool comes_to(ThreadPool *pool, Slow *s, unsigned want) {
-  Laps laps = {slow_range, always_waits, s, 50, false};
+  Laps laps = {.range = slow_range, .waits = always_waits, .arg = s, .count = 50};
   for (time_t end = time(NULL) + 10; time(NULL) < end;) {
     pool_laps(pool, &laps);
     if (s->ranges == want) return true;
@@ -105,7 +131,7 @@ static void who_lost_its_core_pauses(void **unused) {
   assert_int_equal(pool_open(3, &pool, &e), 0);
   atomic_store(&s.slow, true);
   assert_true(comes_to(pool, &s, 1)); /* one after the other */
-  Laps whole = {slow_range, always_waits, &s, 3, true};
+  Laps whole = {.range = slow_range, .waits = always_waits, .arg = &s, .count = 3, .whole = true};
   pool_laps(pool, &whole);
   assert_int_equal(s.ranges, 3);
   atomic_store(&s.slow, false);
