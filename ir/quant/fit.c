@@ -13,7 +13,7 @@
 
 #include <math.h>
 
-enum { STRANDS = FIT_STRANDS, TRIES = 5, PASSES = 1, LARGEST_PART = QK };
+enum { STRANDS = FIT_STRANDS, TRIES = 5, SPREADS = 9, PASSES = 1, LARGEST_PART = QK };
 
 /* Weighted sums of values q and elements x. */
 typedef struct Sums {
@@ -134,6 +134,7 @@ static int nearest_int(float v, int lo, int hi) {
 
 typedef struct Part {
   float scale, min, error;
+  float qq; /* how much the error grows with the square of the scale's; symmetric parts only */
 } Part;
 
 /* The better of `best` and scale, min for the codes that gave `s`; min stays at most 0. n, x, xx:
@@ -181,7 +182,19 @@ static Part affine_part(const Coder *c, Row r, int n) {
 static void solve_symmetric(const Sums *s, float xx, Part *best) {
   if (!(s->qq > 0)) return;
   float scale = s->xq / s->qq, error = xx - scale * s->xq;
-  if (error < best->error) *best = (Part){scale, 0, error};
+  if (error < best->error) *best = (Part){scale, 0, error, s->qq};
+}
+
+/* Scales at which the element that counts most is worth a code: under an importance that is not the
+ * extreme, which may then be cut off. */
+static void hit_heaviest(const Coder *c, Row r, int n, float squares, Part *best) {
+  int at = 0;
+  for (int i = 1; i < n; i++)
+    if (r.w[i] * r.x[i] * r.x[i] > r.w[at] * r.x[at] * r.x[at]) at = i;
+  for (float code = -c->zero; code < c->zero && r.x[at] != 0; code++) {
+    Sums s = code_sums(c, r, n, 0, code / r.x[at]);
+    solve_symmetric(&s, squares, best);
+  }
 }
 
 /* Scales that put the extreme near the lowest value and, of coarse or uneven codes, the highest. */
@@ -204,6 +217,7 @@ static Part symmetric_part(const Coder *c, Row r, int n) {
     s = code_sums(c, r, n, 0, (high + (float)t * step) / extreme);
     solve_symmetric(&s, squares, &best);
   }
+  if (!c->table && c->zero <= 4) hit_heaviest(c, r, n, squares, &best);
   for (int i = 0; i < PASSES && best.scale != 0; i++) {
     Sums s = code_sums(c, r, n, 0, 1 / best.scale);
     solve_symmetric(&s, squares, &best);
@@ -348,6 +362,23 @@ void fit_affine(const float *x, const float *weight, int parts, int scale_top, i
   finish(&f, s);
 }
 
+/* The d whose multiples suit the parts' scales best, the one that counts most above all. */
+static float spread_scales(const Fit *f, float extreme) {
+  float best = INFINITY, d = extreme / (float)f->lo;
+  for (int t = -SPREADS; t <= SPREADS; t++) {
+    float error = 0, try = extreme / ((float)f->lo + 0.1f * (float)t);
+    for (int i = 0; i < f->parts; i++) {
+      float scale = f->part[i].scale;
+      float e = scale - try * (float)nearest_int(scale / try, f->lo, f->hi);
+      error += f->part[i].qq * e * e;
+    }
+    if (!(error < best)) continue;
+    best = error;
+    d = try;
+  }
+  return d;
+}
+
 static void fit_scaled(const Coder *c, const float *x, const float *weight, int parts,
                        int scale_top, Super *s) {
   float ones[QS];
@@ -362,7 +393,7 @@ static void fit_scaled(const Coder *c, const float *x, const float *weight, int 
     f.part[i] = symmetric_part(c, row_at(f.r, i * f.n), f.n);
     if (fabsf(f.part[i].scale) > fabsf(extreme)) extreme = f.part[i].scale;
   }
-  s->d = f32_to_f16(extreme / (float)-scale_top);
+  s->d = f32_to_f16(extreme != 0 ? spread_scales(&f, extreme) : 0);
   finish(&f, s);
 }
 

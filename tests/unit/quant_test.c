@@ -330,6 +330,34 @@ static void searches_weigh_errors(void **state) {
   }
 }
 
+/* Of an importance as calibration finds it nearly all is on a few columns: there every part of a
+ * super-block has the scale that suits them, whatever becomes of larger elements. */
+static void few_columns_may_count_most(void **state) {
+  static const struct {
+    Storage storage;
+    double left; /* of the error that there is without: what is reached, and a little more */
+  } formats[] = {{Q_q2_k, 0.1},  {Q_q3_k, 0.18},   {Q_q4_k, 0.25},  {Q_q5_k, 0.17},
+                 {Q_q6_k, 0.18}, {Q_iq4_xs, 0.22}, {Q_iq3_s, 0.075}};
+  static float x[STREAM], y[STREAM], w[STREAM];
+  static uint8_t blocks[STREAM * 4];
+  (void)state;
+  fill(x, STREAM, 97531);
+  fill(w, STREAM, 86420);
+  for (int i = 0; i < STREAM; i++) w[i] = powf(10, 4 * w[i] * w[i] * w[i] * w[i] * w[i]);
+  for (size_t f = 0; f < COUNT(formats); f++) {
+    const QuantDef *q = quant_def(formats[f].storage);
+    double error[2] = {0};
+    for (int weighted = 0; weighted < 2; weighted++) {
+      q->encode(x, weighted ? w : NULL, blocks, STREAM);
+      q->decode(blocks, y, STREAM);
+      for (int i = 0; i < STREAM; i++)
+        error[weighted] += w[i] * ((double)x[i] - y[i]) * ((double)x[i] - y[i]);
+    }
+    if (error[1] > formats[f].left * error[0])
+      fail_msg("%s: %.4f of the error is left", q->name, error[1] / error[0]);
+  }
+}
+
 static void encoding_is_near_and_idempotent(void **state) {
   static float x[STREAM], y[STREAM];
   static uint8_t once[STREAM * 4], twice[STREAM * 4];
@@ -538,6 +566,7 @@ int main(void) {
       cmocka_unit_test(encoders_equal_the_public_ones),
       cmocka_unit_test(encoding_is_near_and_idempotent),
       cmocka_unit_test(searches_weigh_errors),
+      cmocka_unit_test(few_columns_may_count_most),
       cmocka_unit_test(odd_blocks_encode_to_something_defined),
       cmocka_unit_test(kernels_give_what_decode_gives),
       cmocka_unit_test(integers_give_what_decode_gives),

@@ -3,13 +3,14 @@
 
   ninja -C build quant_shim
   tools/bench/quant_error.py [--shim build/tools/libquant_shim.so] [--peer libggml-base.so]
-                             [--model FILE.gguf|.safetensors] [--rows N] [--json] [FORMAT..]
+                             [--model FILE.gguf|.safetensors] [--rows N] [--spread S] [--json] [FORMAT..]
 
 Prints, for every format and tensor, the root mean square error of ours and of ggml's own quantiser
 (ggml_quantize_chunk), their ratio, and the processor time a weight. Two columns of ratios: without
-weights; and with an importance a column (drawn once, log-normal), given to both, where errors count
-by it. ggml refuses iq2_xxs, iq2_xs and iq1_s without one, so it is given ones there. Tensors: two
-random ones and up to three of --model. Needs numpy and gguf.
+weights; and with an importance a column (drawn once, e to the power of S times a normal number),
+given to both, where errors count by it (the more of it is on few columns, the larger S). ggml refuses
+iq2_xxs, iq2_xs and iq1_s without one, so it is given ones there. Tensors: two random ones and up to
+three of --model. Needs numpy and gguf.
 """
 import argparse
 import ctypes
@@ -30,6 +31,7 @@ def arguments():
     p.add_argument("--peer", default="libggml-base.so")
     p.add_argument("--model")
     p.add_argument("--rows", type=int, default=256)
+    p.add_argument("--spread", type=float, default=1.0)
     p.add_argument("--json", action="store_true")
     p.add_argument("formats", nargs="*", metavar="FORMAT")
     return p.parse_args()
@@ -118,7 +120,7 @@ def main():
     for name in [f.upper() for f in a.formats] or FORMATS:
         for label, x in data.items():
             rng = np.random.default_rng(1)
-            weights = np.exp(rng.standard_normal(x.shape[1])).astype(np.float32)
+            weights = np.exp(a.spread * rng.standard_normal(x.shape[1])).astype(np.float32)
             r = compare(coder, name, label, x, weights)
             rows.append(r)
             if not a.json:
