@@ -10,7 +10,7 @@ cd "$(dirname "$0")/.."
 build="gcc cmake ninja-build pkg-config llvm-19-dev lld-19 libjansson-dev libpcre2-dev libutf8proc-dev libopenblas-dev nettle-dev musl-tools libc6-dev"
 cross="clang-19"
 test="libcmocka-dev llvm-19-tools clang-format-19 python3"
-emulators="qemu-user-static" # tests that need them are left out without
+emulators="qemu-user-static strace" # tests that need them are left out without
 quickstart="python3 python3-pip"
 
 missing() {

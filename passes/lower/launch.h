@@ -33,8 +33,8 @@ typedef struct LaunchList {
   uint32_t nblocks, cblocks;
 } LaunchList;
 
-/* Gives every block an offset so that blocks alive at once don't overlap: first fit, by first use,
- * aligned to 64. Returns the arena's size. */
+/* Gives every block an offset so that blocks alive at once don't overlap: first fit, by first use
+ * or by size, whichever takes less; aligned to 64. Returns the arena's size. */
 uint64_t plan_memory(LaunchList *l);
 /* Two blocks that are alive at one launch and overlap; false when there are none. */
 bool plan_memory_overlap(const LaunchList *l, uint32_t *a, uint32_t *b);

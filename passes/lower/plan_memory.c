@@ -1,9 +1,10 @@
 /* The memory plan: one arena an entry, scratch blocks laid out by lifetime.
  *
  * A block is alive from the launch that first touches it to the one that last does, both included,
- * so that a launch's results never share bytes with its operands. First fit: blocks in order of
- * first use; each takes the lowest offset free of all placed blocks whose lives meet its own. Sizes
- * are those at the symbols' maximum, so one plan serves every length.
+ * so that a launch's results never share bytes with its operands. First fit: each takes the lowest
+ * offset free of all placed blocks whose lives meet its own; the largest go first where that takes
+ * less than going by first use. Sizes are those at the symbols' maximum, so one plan serves every
+ * length.
  */
 #include "passes/lower/launch.h"
 
@@ -47,20 +48,45 @@ static uint64_t first_fit(const LaunchList *l, const bool *placed, const Block *
   return at.offset;
 }
 
-uint64_t plan_memory(LaunchList *l) {
+/* Places the blocks in this order; what it takes. */
+static uint64_t place_all(LaunchList *l, const uint32_t *order) {
   uint64_t total = 0;
-  find_lives(l);
   bool *placed = mem_alloc(l->nblocks + 1);
-  /* Blocks are numbered as they are made, which is the order of first use up to views. */
   for (uint32_t i = 0; i < l->nblocks; i++) {
-    Block *b = &l->block[i];
+    Block *b = &l->block[order[i]];
     if (b->first == UINT32_MAX) continue;
     b->offset = first_fit(l, placed, b);
-    placed[i] = true;
+    placed[order[i]] = true;
     if (b->offset + b->bytes > total) total = b->offset + b->bytes;
   }
   mem_free(placed);
   return align_up(total, BLOCK_ALIGN);
+}
+
+/* Largest first; blocks of one size keep their order. A deep model has hundreds. */
+static void by_size(const LaunchList *l, uint32_t *order) {
+  for (uint32_t i = 1; i < l->nblocks; i++) {
+    uint32_t at = i, block = order[i];
+    for (; at > 0 && l->block[order[at - 1]].bytes < l->block[block].bytes; at--)
+      order[at] = order[at - 1];
+    order[at] = block;
+  }
+}
+
+uint64_t plan_memory(LaunchList *l) {
+  uint32_t *order = mem_alloc((l->nblocks + 1) * sizeof *order);
+  find_lives(l);
+  /* Blocks are numbered as they are made, which is the order of first use up to views. */
+  for (uint32_t i = 0; i < l->nblocks; i++) order[i] = i;
+  uint64_t by_use = place_all(l, order), total;
+  by_size(l, order);
+  total = place_all(l, order);
+  if (total >= by_use) {
+    for (uint32_t i = 0; i < l->nblocks; i++) order[i] = i;
+    total = place_all(l, order);
+  }
+  mem_free(order);
+  return total;
 }
 
 bool plan_memory_overlap(const LaunchList *l, uint32_t *a, uint32_t *b) {

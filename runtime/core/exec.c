@@ -295,6 +295,12 @@ void exec_close(Exec *x) {
   free(x);
 }
 
+void exec_give_back(Exec *x, int entry) {
+  uint64_t keep = x->m->entries[entry].arena_bytes;
+  keep = (keep + PAGE - 1) / PAGE * PAGE;
+  if (keep < x->arena_bytes) madvise(x->arena + keep, x->arena_bytes - keep, MADV_DONTNEED);
+}
+
 /* ---- looking up ------------------------------------------------------------------------------ */
 
 const IngotModel *exec_model(const Exec *x) {

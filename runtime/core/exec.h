@@ -42,6 +42,8 @@ int64_t exec_symbol_limit(const Exec *x, int symbol); /* largest value allowed *
 int64_t exec_elements(const Exec *x, const IngotTensor *t);
 
 void exec_run(Exec *x, int entry);
+/* Gives back to the system what memory other entries had for their scratch and `entry` does not. */
+void exec_give_back(Exec *x, int entry);
 
 /* Tracing, for `profile`: while a trace is set, every run notes who ran each range of each launch
  * from when to when, and hands that over at its end. Without one nothing is noted or asked. */

@@ -133,6 +133,8 @@ static int run_tokens(Session *s, TextEntry *t, const SessionRow *row, int64_t f
     t->pos[i] = row->positions ? row->positions[first + i] : (int32_t)(s->past + i);
   }
   if (t->seq_len) t->seq_len[0] = (int32_t)row->seq_len;
+  /* An answer may be long, and a prompt's scratch is as much as the cache of hundreds of tokens. */
+  if (t == &s->decode && s->last == &s->prefill) exec_give_back(s->exec, t->entry);
   exec_run(s->exec, t->entry);
   s->past += n;
   s->last = t;

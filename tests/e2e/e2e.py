@@ -124,6 +124,18 @@ def test_seed(folder):
     assert say(7) == say(7) and len({say(s) for s in range(6)}) > 1
 
 
+def test_memory_calls(folder):
+    """Between the first token and the last the system is asked for no memory; prefill's scratch is given back once."""
+    ids, trace = ",".join(str(3 + i % 200) for i in range(300)), f"{folder}/trace"
+    for options in (["--temp", "0"], ["--temp", "3", "--top-k", "50", "--repeat-penalty", "1.2", "--seed", "3"]):
+        run("strace", "-f", "-e", "trace=brk,mmap,mremap,munmap,madvise,write", "-o", trace, program(), *options, "-t", "2", "--ids", ids, "-n", "150")
+        calls = [line.split(None, 1)[1] for line in pathlib.Path(trace).read_text().splitlines()]
+        said = [i for i, call in enumerate(calls) if call.startswith("write(1,")]
+        assert len(said) > 5, calls
+        between = [c for c in calls[said[0]:said[-1]] if not c.startswith("write(1,")]
+        assert len(between) == 1 and between[0].startswith("madvise(") and "MADV_DONTNEED" in between[0], between
+
+
 def test_tokenize(folder):
     text = "What is the symbol of zinc? <|im_end|> 12 é\n"
     ids = run(program(), "tokenize", "--jsonl", input=json.dumps(text) + "\n").stdout

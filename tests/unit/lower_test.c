@@ -404,6 +404,19 @@ static void test_memory_plan(void **state) {
   assert_true(plan_memory_overlap(&l, &a, &b));
 }
 
+/* By first use the third block finds no room below the second; the largest first, it does. */
+static void test_memory_plan_by_size(void **state) {
+  (void)state;
+  Block blocks[3] = {{.bytes = 64}, {.bytes = 64}, {.bytes = 128}};
+  Access first[] = {touch(KS_arena, 0, 0, 64, true), touch(KS_arena, 1, 0, 64, true)};
+  Access second[] = {touch(KS_arena, 1, 0, 64, false), touch(KS_arena, 2, 0, 128, true)};
+  LaunchUse use[] = {{first, 2}, {second, 2}};
+  LaunchList l = {.block = blocks, .nblocks = 3, .use = use, .nuses = 2};
+  uint32_t a, b;
+  assert_int_equal(plan_memory(&l), 192);
+  assert_false(plan_memory_overlap(&l, &a, &b));
+}
+
 static void test_barriers(void **state) {
   (void)state;
   Block blocks[3] = {
@@ -464,8 +477,9 @@ int main(void) {
       cmocka_unit_test(test_values),         cmocka_unit_test(test_bits),
       cmocka_unit_test(test_logits_entry),   cmocka_unit_test(test_shared_kernels),
       cmocka_unit_test(test_equal_launches), cmocka_unit_test(test_fusion),
-      cmocka_unit_test(test_memory_plan),    cmocka_unit_test(test_barriers),
-      cmocka_unit_test(test_refusals),       cmocka_unit_test(test_streams),
+      cmocka_unit_test(test_memory_plan),    cmocka_unit_test(test_memory_plan_by_size),
+      cmocka_unit_test(test_barriers),       cmocka_unit_test(test_refusals),
+      cmocka_unit_test(test_streams),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
