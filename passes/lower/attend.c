@@ -106,13 +106,38 @@ static DimId all_keys(const Attend *a, Lower *l, DimId queries) {
   return past_dim(l) ? dim_op(l->m->dims, DIM_ADD, past_dim(l), queries) : queries;
 }
 
+/* The lesser of n and `most`: n less what it has too much, once n / most is not 0. */
+static DimId at_most(Lower *l, DimId n, int64_t most) {
+  Dims *dims = l->m->dims;
+  int64_t times = dim_get(dims, n)->hi / most;
+  if (times < 1) return n;
+  DimId over = dim_op(dims, DIM_DIV, n, dim_const(dims, most));
+  over = dim_op(dims, DIM_CEILDIV, over, dim_const(dims, times));
+  return dim_op(dims, DIM_SUB, n,
+                dim_mul(l, over, dim_op(dims, DIM_SUB, n, dim_const(dims, most))));
+}
+
+/* Pairs of a query and a key that it sees, with a window as many as at a long context; the keys of
+ * the cache that are read. */
 static void count_work(Attend *a, DimId queries) {
   Draft *d = &a->d;
   Lower *l = d->l;
   Dims *dims = l->m->dims;
-  DimId keys = all_keys(a, l, queries);
-  d->flops =
-      dim_mul(l, dim_mul(l, queries, keys), dim_const(dims, 2 * a->heads * (a->dim + a->vdim)));
+  DimId keys = all_keys(a, l, queries), pairs;
+  int64_t window = a->attrs->window;
+  if (window > 0) {
+    DimId before = at_most(l, dim_op(dims, DIM_SUB, keys, queries), window - 1);
+    pairs = dim_mul(l, queries, at_most(l, keys, window));
+    if (a->cached) keys = dim_op(dims, DIM_ADD, before, queries);
+  } else if (a->cached && a->attrs->causal) {
+    DimId twice =
+        dim_op(dims, DIM_ADD, dim_op(dims, DIM_SUB, dim_op(dims, DIM_ADD, keys, keys), queries),
+               dim_const(dims, 1));
+    pairs = dim_op(dims, DIM_DIV, dim_mul(l, queries, twice), dim_const(dims, 2));
+  } else {
+    pairs = dim_mul(l, queries, keys);
+  }
+  d->flops = dim_mul(l, pairs, dim_const(dims, 2 * a->heads * (a->dim + a->vdim)));
   if (!a->cached) return;
   int64_t key = a->kv_heads * cache_key_bytes(&a->cache);
   draft_traffic(d, dim_mul(l, keys, dim_const(dims, key)));
@@ -222,6 +247,8 @@ typedef struct Chunks {
   DimId all;    /* from position 0 on: run-time */
   int64_t most; /* of them at a full context */
   DimId seen;   /* units of work a key head: `all`, or what a window can touch */
+  DimId any;    /* 0 when there is but one chunk, else 1 */
+  DimId kept;   /* chunks whose sums are kept for the join */
 } Chunks;
 
 static Chunks find_chunks(const Attend *a, Lower *l, DimId queries) {
@@ -232,6 +259,9 @@ static Chunks find_chunks(const Attend *a, Lower *l, DimId queries) {
   int64_t window = a->attrs->window;
   if (window > 0 && (window + a->chunk - 2) / a->chunk + 1 < c.most)
     c.seen = dim_const(dims, (window + a->chunk - 2) / a->chunk + 1);
+  c.any = dim_op(dims, DIM_CEILDIV, dim_op(dims, DIM_SUB, c.all, dim_const(dims, 1)),
+                 dim_const(dims, c.most));
+  c.kept = dim_mul(l, c.any, at_most(l, c.all, dim_get(dims, c.seen)->hi));
   return c;
 }
 
@@ -324,9 +354,7 @@ static void join_chunks(Attend *a, Lower *l, const Chunks *c, DimId queries) {
   a->keys = k_op2(b, KOP_add, a->past, a->queries);
   a->tile = 1;
   a->sums = k_local(b, "sums", K_f32, attend_row(a));
-  DimId more = dim_op(dims, DIM_SUB, c->all, dim_const(dims, 1));
-  DimId any = dim_op(dims, DIM_CEILDIV, more, dim_const(dims, c->most));
-  d->extent = dim_mul(l, dim_const(dims, a->heads), any);
+  d->extent = dim_mul(l, dim_const(dims, a->heads), c->any);
   d->flops = dim_mul(l, d->extent, dim_mul(l, c->seen, dim_const(dims, 3 * attend_row(a))));
   KVal size = k_i64(b, a->chunk), from = first_chunk(a);
   KVal to = k_op2(b, KOP_div, k_add64(b, a->keys, a->chunk - 1), size);
@@ -359,6 +387,7 @@ static void attend_one(Attend *a, Lower *l, DimId queries) {
     t.dim[1] = dim_const(l->m->dims, dim_get(l->m->dims, c.seen)->hi);
     t.dim[2] = dim_const(l->m->dims, partial_row(a));
     a->partial = place_scratch(l, &t);
+    a->partial.dim[1] = c.kept; /* what of it is written and read */
   }
   draft_begin(&a->d, l, KC_attend, "attend");
   declare(a, queries);

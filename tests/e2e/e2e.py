@@ -352,6 +352,24 @@ def test_profile(folder):
     expect_error(folder, [INGOT, "profile", sys.executable], 1, "ingot did not make it")
 
 
+def attend_row(entry):
+    [row] = [r for r in entry["kernels"] if r["kernel"].startswith("attend")]
+    return row["bytes"] / row["calls"], row["flops"] / row["calls"]
+
+
+def test_profile_counts_attention(folder):
+    """What attention reads: the cache as far as it is filled, and not the room there is; what it computes: pairs that are seen."""
+    found = {}
+    for prompt in (8, 200):
+        report = json.loads(run(program(), "profile", "-p", prompt, "-n", "8", "-t", "1", "--json").stdout)
+        found[prompt] = [attend_row(e) for e in report["entries"]]
+    (prefill, short), (_, longer) = found[8], found[200]
+    position = (longer[0] - short[0]) / 192  # keys and values of two heads of 32 in f16, and perhaps scales
+    assert 256 <= position <= 320, found
+    assert 0 < short[0] - 12.5 * position <= 2048, found  # keys 9 to 16; queries and results besides
+    assert prefill[1] == 8 * 9 / 2 * 2 * 4 * (32 + 32), found
+
+
 def test_tile(folder):
     """Tile sizes change code, not bits."""
     compile_to(f"{folder}/app", "--tile", "token_tile=1,float_tile=3,row_groups=1,query_tile=2,prefetch_bytes=0")
