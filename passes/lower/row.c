@@ -163,17 +163,33 @@ static void argmax_body(void *user, KVal col, KVal mask, KVal *carry) {
   carry[1] = k_select(b, more, at, carry[1]);
 }
 
-static KVal row_argmax(RowBody *r) {
+/* The best of columns lo .. hi: best values and their columns, lane by lane. */
+static void argmax_span(RowBody *r, KVal lo, KVal hi, KVal *best) {
   KBuilder *b = &r->d->b;
-  KVal best[2] = {k_f32(b, 16, -INFINITY), k_int(b, KT(i32, 16), INT32_MAX)};
-  draft_span(r->d, k_i64(b, 0), columns(r), 2, best, argmax_body, r);
-  KVal top = k_splat(b, k_op1(b, KOP_reduce_max, best[0]));
-  KVal is_top = k_op2(b, KOP_eq, best[0], top);
+  best[0] = k_f32(b, 16, -INFINITY);
+  best[1] = k_int(b, KT(i32, 16), INT32_MAX);
+  draft_span(r->d, lo, hi, 2, best, argmax_body, r);
+}
+
+/* The first column that has the best value of all lanes: INT32_MAX when none is above minus
+ * infinity. */
+static KVal argmax_lanes(KBuilder *b, const KVal *best, KVal *top) {
+  *top = k_op1(b, KOP_reduce_max, best[0]);
+  KVal is_top = k_op2(b, KOP_eq, best[0], k_splat(b, *top));
   KVal at = k_select(b, is_top, best[1], k_int(b, KT(i32, 16), INT32_MAX));
-  at = k_op1(b, KOP_reduce_min, at);
-  /* A row without a value above minus infinity: its first column. */
+  return k_op1(b, KOP_reduce_min, at);
+}
+
+/* A row without a value above minus infinity: its first column. */
+static KVal argmax_column(KBuilder *b, KVal at) {
   KVal none = k_op2(b, KOP_eq, at, k_int(b, KT(i32, 1), INT32_MAX));
   return k_select(b, none, k_int(b, KT(i32, 1), 0), at);
+}
+
+static KVal row_argmax(RowBody *r) {
+  KVal best[2], top;
+  argmax_span(r, k_i64(&r->d->b, 0), columns(r), best);
+  return argmax_column(&r->d->b, argmax_lanes(&r->d->b, best, &top));
 }
 
 /* One value a row, stored densely. */
@@ -233,6 +249,54 @@ void row_quantised(Draft *d, const Op *requant, KVal row, KAddr to) {
   act_quantise(d, t->storage, false, to, dim_literal(l, last_dim(l, t)), quantised_at, &r);
 }
 
+/* ---- one long row, by all threads ------------------------------------------------------------ */
+
+enum { LONG_ROW = 16384, SECTIONS = 16 };
+
+/* A single row of logits: its sections' best values and columns go to two vectors of 16, then the
+ * best of those is taken. */
+static bool is_long_argmax(Lower *l, const Op *op) {
+  const Type *t = &graph_value(l->g, op->in[0])->type;
+  int64_t width = dim_literal(l, last_dim(l, t));
+  return op->code == OP_argmax && dim_literal(l, rows_of(l, t)) == 1 && width >= LONG_ROW &&
+         width % SECTIONS == 0;
+}
+
+static Place sixteen(Lower *l, DType dtype) {
+  Type t = {.dtype = dtype, .rank = 1, .dim = {dim_const(l->m->dims, SECTIONS)}};
+  return place_scratch(l, &t);
+}
+
+static void long_argmax(Lower *l, const Op *op) {
+  Place to[2] = {sixteen(l, DT_f32), sixteen(l, DT_i32)};
+  const Type *shape = &graph_value(l->g, op->in[0])->type;
+  int64_t section = dim_literal(l, last_dim(l, shape)) / SECTIONS;
+  Draft d;
+  draft_begin(&d, l, KC_row, "argmax");
+  KBuilder *b = &d.b;
+  d.extent = dim_const(l->m->dims, SECTIONS);
+  d.flops = type_elements(l->m->dims, shape);
+  KVal p = k_par(b, "p", k_i64(b, SECTIONS)), best[2], top;
+  RowBody r = {.d = &d, .op = op, .shape = shape, .row = k_i64(b, 0)};
+  KVal lo = k_op2(b, KOP_mul, p, k_i64(b, section));
+  argmax_span(&r, lo, k_op2(b, KOP_add, lo, k_i64(b, section)), best);
+  KVal at = argmax_lanes(b, best, &top);
+  k_store(b, top, k_at(k_addr(draft_buffer(&d, &to[0], K_f32, true)), p, 1));
+  k_store(b, at, k_at(k_addr(draft_buffer(&d, &to[1], K_i32, true)), p, 1));
+  k_par_end(b);
+  draft_end(&d);
+
+  draft_begin(&d, l, KC_row, "argmax_join");
+  d.extent = dim_const(l->m->dims, 1);
+  d.flops = dim_const(l->m->dims, SECTIONS);
+  r.row = k_par(b, "r", k_i64(b, 1));
+  best[0] = k_load(b, KT(f32, 16), k_addr(draft_buffer(&d, &to[0], K_f32, false)));
+  best[1] = k_load(b, KT(i32, 16), k_addr(draft_buffer(&d, &to[1], K_i32, false)));
+  store_reduced(&r, argmax_column(b, argmax_lanes(b, best, &top)));
+  k_par_end(b);
+  draft_end(&d);
+}
+
 Status lower_row(Lower *l) {
   const Cluster *cl = l->cluster;
   const Op *anchor = graph_get(l->g, cl->anchor);
@@ -240,6 +304,10 @@ Status lower_row(Lower *l) {
   const Op *requant = last->code == OP_requant ? last : NULL;
   RowBody r = {.op = anchor->code == OP_requant ? NULL : anchor};
   r.shape = &graph_value(l->g, anchor->in[0])->type;
+  if (is_long_argmax(l, anchor)) {
+    long_argmax(l, anchor);
+    return OK;
+  }
   if (requant && dim_literal(l, last_dim(l, r.shape)) < 0)
     return lower_error(l, requant, "needs rows of a width known when compiling");
   Draft d;

@@ -106,6 +106,10 @@ CASE("argmax", EXACT, RUNS(1, 5), "", "%x: tensor<Sx131 x f32>", "y: %y", "%y = 
 CASE("argmax of few", EXACT, RUNS(5), "", "%x: tensor<Sx3 x f32>", "y: %y", "%y = argmax %x\n")
 CASE("argmax among equals", EXACT, RUNS(5), "", "%x: tensor<Sx131 x f32>", "y: %y",
      "%a = clip %x {lo = -1, hi = 0.5}\n %y = argmax %a\n")
+CASE("argmax of a long row", EXACT, RUNS(1), "", "%x: tensor<1x16432 x f32>", "y: %y",
+     "%y = argmax %x\n")
+CASE("argmax of a long row among equals", EXACT, RUNS(1), "", "%x: tensor<1x16384 x f32>", "y: %y",
+     "%a = clip %x {lo = -1, hi = 0.5}\n %y = argmax %a\n")
 CASE("reduce_sum", SUM, RUNS(1, 5), "", "%x: tensor<Sx131 x f32>", "y: %y", "%y = reduce_sum %x\n")
 
 CASE("matmul", SUM, RUNS(1, 7), "", "%x: tensor<Sx37 x f32>, %z: tensor<37x21 x f32>", "y: %y",
