@@ -176,10 +176,11 @@ static void cores_and_quota_are_counted(void **unused) {
   (void)unused;
   char root[] = "cgroup-XXXXXX", path[256];
   assert_non_null(mkdtemp(root));
-  static const char *const dirs[] = {"a",    "a/b",          "cpu,cpuacct", "cpu,cpuacct/x",
-                                     "cpu6", "cpu6/topology"};
+  static const char *const dirs[] = {
+      "c", "a", "a/b", "cpu,cpuacct", "cpu,cpuacct/x", "cpu6", "cpu6/topology"};
   static const char *const files[][2] = {{"a/cpu.max", "250000 100000\n"},
                                          {"a/b/cpu.max", "max 100000\n"},
+                                         {"c/cpu.max", "50000 100000\n"},
                                          {"cpu,cpuacct/x/cpu.cfs_quota_us", "150000\n"},
                                          {"cpu,cpuacct/x/cpu.cfs_period_us", "100000\n"},
                                          {"cpu6/topology/thread_siblings_list", "2,6\n"}};
@@ -193,6 +194,9 @@ static void cores_and_quota_are_counted(void **unused) {
   }
   assert_int_equal(threads_quota(root, "0::/a/b\n"), 2);
   assert_int_equal(threads_quota(root, "0::/nowhere/b\n"), 0);
+  assert_int_equal(threads_quota(root, "0::/\n"), 0);
+  assert_int_equal(threads_quota(root, "0::/c/gone\n"), 1);       /* less than one core is one */
+  assert_int_equal(threads_quota(root, "1:cpu:/\n0::/a/b\n"), 2); /* both kinds at once */
   assert_int_equal(threads_quota(root, "12:memory:/x\n4:cpu,cpuacct:/x\n"), 1);
   assert_int_equal(threads_quota(root, "garbage\n:\n"), 0);
   assert_int_equal(threads_first_sibling(root, 6), 2);
