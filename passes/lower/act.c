@@ -30,9 +30,24 @@ bool act_in_words(const Lower *l, Storage format, DimId rows) {
          dim_literal(l, rows) != 1;
 }
 
+/* Packed blocks of 32 have one scale (ir/quant.h). */
+ActForm act_form(const Lower *l, ValueId v, Storage format, DimId rows) {
+  ActForm f = {.format = format, .words = act_in_words(l, format, rows)};
+  for (uint32_t i = 1; i < l->g->nops && !f.halves; i++) {
+    const Op *o = graph_get(l->g, i);
+    bool reads = false;
+    for (uint32_t j = 0; j < o->nin && !o->dead; j++) reads |= o->in[j] == v;
+    if (!reads) continue;
+    const QuantDef *q = NULL;
+    if (o->code == OP_linear) q = quant_def(graph_value(l->g, o->in[1])->type.storage);
+    f.halves = !q || q->packed_block > 32;
+  }
+  return f;
+}
+
 typedef struct Quantise {
   Draft *d;
-  bool words;
+  bool words, halves;
   ActLayout layout;
   KAddr row; /* of bytes */
   int64_t k;
@@ -109,14 +124,15 @@ static void quantise_block(Quantise *z, KVal block, int64_t literal, KVal inv) {
   KVal q1 = store_codes(z, at, 1, x[1], inv);
   KVal sum = k_op1(b, KOP_reduce_add, k_op2(b, KOP_add, q0, q1));
   k_store(b, sum, k_off(k_at(z->row, block, 4), a->sums));
+  if (!z->halves) return;
   k_store(b, k_op1(b, KOP_reduce_add, q0), k_off(k_at(z->row, block, 4), a->halves));
 }
 
-void act_quantise(Draft *d, Storage format, bool words, KAddr row, int64_t k, RowFn *x,
-                  void *user) {
+void act_quantise(Draft *d, ActForm form, KAddr row, int64_t k, RowFn *x, void *user) {
   KBuilder *b = &d->b;
-  Quantise z = {.d = d, .layout = act_layout(format, k), .k = k, .x = x, .user = user};
-  z.words = words;
+  Quantise z = {.d = d, .layout = act_layout(form.format, k), .k = k, .x = x, .user = user};
+  z.words = form.words;
+  z.halves = form.halves;
   z.row = row;
   KVal inv = 0;
   if (z.layout.planes2) {

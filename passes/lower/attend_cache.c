@@ -42,7 +42,7 @@ void attend_load_queries(Attend *a) {
     QueryRow r = {a, from};
     if (a->cache.q8) {
       KAddr to = k_off(k_addr(a->query), i * a->query_act.row_bytes);
-      act_quantise(&a->d, Q_act_i16, false, to, a->dim, query_vector, &r);
+      act_quantise(&a->d, (ActForm){.format = Q_act_i16}, to, a->dim, query_vector, &r);
       continue;
     }
     for (int64_t d = 0; d < a->dim; d += 16) {

@@ -184,9 +184,17 @@ ActLayout act_layout(Storage format, int64_t k);
 /* Whether a block of act_i16 in memory is 32 words q instead of two planes of bytes, of the same
  * size: for what many tokens' products are made of, where the target asks for it. */
 bool act_in_words(const Lower *l, Storage format, DimId rows);
+/* What of a format a row is made in. */
+typedef struct ActForm {
+  Storage format;
+  bool words, halves; /* act_in_words; sums of half blocks, else undefined */
+} ActForm;
+/* Of value v, rows of which linears read in `format`: halves where one of their weights may have a
+ * scale for every 16. */
+ActForm act_form(const Lower *l, ValueId v, Storage format, DimId rows);
 /* Emits the quantisation of one row into the bytes at `row`; `x` gives 16 floats at (col, mask). */
 typedef KVal RowFn(void *user, KVal col, KVal mask);
-void act_quantise(Draft *d, Storage format, bool words, KAddr row, int64_t k, RowFn *x, void *user);
+void act_quantise(Draft *d, ActForm form, KAddr row, int64_t k, RowFn *x, void *user);
 
 /* ---- the classes --------------------------------------------------------------------------- */
 

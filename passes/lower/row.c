@@ -232,8 +232,8 @@ static void row_cluster(RowBody *r, const Op *requant) {
   r->quantised = requant->in[0];
   Place to = place_result(l, requant->out[0]);
   KAddr at = k_at(k_addr(draft_buffer(d, &to, K_i8, true)), r->row, act_row_bytes(l, &to));
-  bool words = act_in_words(l, to.storage, rows_of(l, r->shape));
-  act_quantise(d, to.storage, words, at, dim_literal(l, last_dim(l, r->shape)), quantised_at, r);
+  ActForm form = act_form(l, requant->out[0], to.storage, rows_of(l, r->shape));
+  act_quantise(d, form, at, dim_literal(l, last_dim(l, r->shape)), quantised_at, r);
 }
 
 void row_quantised(Draft *d, const Op *requant, KVal row, KAddr to) {
@@ -246,7 +246,8 @@ void row_quantised(Draft *d, const Op *requant, KVal row, KAddr to) {
   const Type *t = &graph_value(l->g, requant->out[0])->type;
   r.shape = r.op ? &graph_value(l->g, r.op->in[0])->type : t;
   if (r.op) row_prepare(&r);
-  act_quantise(d, t->storage, false, to, dim_literal(l, last_dim(l, t)), quantised_at, &r);
+  ActForm form = act_form(l, requant->out[0], t->storage, dim_const(l->m->dims, 1));
+  act_quantise(d, form, to, dim_literal(l, last_dim(l, t)), quantised_at, &r);
 }
 
 /* ---- one long row, by all threads ------------------------------------------------------------ */
@@ -347,8 +348,8 @@ Place lower_requant(Lower *l, ValueId v, Storage format) {
   d.flops = type_elements(l->m->dims, &t);
   r.row = k_par(&d.b, "r", draft_dim(&d, d.extent));
   KAddr at = k_at(k_addr(draft_buffer(&d, &p, K_i8, true)), r.row, act_row_bytes(l, &p));
-  bool words = act_in_words(l, format, rows_of(l, &t));
-  act_quantise(&d, format, words, at, dim_literal(l, last_dim(l, &t)), requant_at, &r);
+  act_quantise(&d, act_form(l, v, format, rows_of(l, &t)), at, dim_literal(l, last_dim(l, &t)),
+               requant_at, &r);
   k_par_end(&d.b);
   draft_end(&d);
   return p;
