@@ -197,6 +197,33 @@ static void stacking_and_requant_keep_quantised_values(void **state) {
   case_free(&plain);
 }
 
+/* A table of ids beside a model 32 times its size: positions, not words. */
+static void small_tables_stay_in_f32(void **state) {
+  (void)state;
+  static const char text[] =
+      "module @m {\n"
+      "  dim S in 1..8\n"
+      "  const %words : tensor<1000x64 x f32 : f32> = weight \"words\"\n"
+      "  const %places : tensor<16x64 x f32 : f32> = weight \"places\"\n"
+      "  graph @main(%ids: tensor<S x i32>, %pos: tensor<S x i32>) -> (y: %y) {\n"
+      "    %x = gather %words, %ids\n"
+      "    %p = gather %places, %pos\n"
+      "    %y = add %x, %p\n"
+      "  }\n"
+      "}\n";
+  const struct {
+    Storage quant, words, places;
+  } cases[] = {{Q_q8_0, Q_q8_0, Q_f32}, {Q_f16, Q_f16, Q_f16}};
+  for (size_t i = 0; i < COUNT(cases); i++) {
+    Case c = {.a = arena_new(), .d = diag_new()};
+    assert_int_equal(module_parse(text, "m.ir", c.d, &c.m), OK);
+    pipeline(&c, (PassOptions){.quant = cases[i].quant}, "quantize", "quantize");
+    assert_int_equal(c.m->consts[0].type.storage, cases[i].words);
+    assert_int_equal(c.m->consts[1].type.storage, cases[i].places);
+    case_free(&c);
+  }
+}
+
 static void runner_checks_its_names(void **state) {
   (void)state;
   Case c = case_new();
@@ -266,6 +293,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(passes_keep_the_meaning),
       cmocka_unit_test(stacking_and_requant_keep_quantised_values),
+      cmocka_unit_test(small_tables_stay_in_f32),
       cmocka_unit_test(runner_checks_its_names),
       cmocka_unit_test(runner_dumps_and_times),
       cmocka_unit_test(passes_reach_their_end),
