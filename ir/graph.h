@@ -151,7 +151,7 @@ typedef struct I64List {
 /* Attribute structs: one list a struct, F(kind, field). Kinds: i64 f64 bool i64s dtype act
  * rope_mode rope_kind. The list makes the struct, the printer, the parser and the comparison. */
 #define ATTRS_none(F)
-#define ATTRS_linear(F) F(act, act)
+#define ATTRS_linear(F) F(act, act) F(bool, fold)
 #define ATTRS_norm(F) F(f64, eps)
 #define ATTRS_clip(F) F(f64, lo) F(f64, hi)
 #define ATTRS_alpha(F) F(f64, alpha)

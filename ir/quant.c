@@ -54,6 +54,20 @@ Storage quant_from_ggml(uint32_t ggml_type) {
   return Q_plain;
 }
 
+QuantInts quant_form(const QuantDef *q) {
+  Arena *a = arena_new();
+  KBuilder b = kbuilder(kernel_new(a, "form", KC_contract));
+  QuantInts w = {0};
+  KVal packed = k_buffer(&b, "w", K_i8);
+  q->unpack_ints(&b, k_addr(packed), k_i64(&b, 0), &w);
+  arena_free(a);
+  return w;
+}
+
+bool quant_folds(const QuantDef *q) {
+  return q->packed_block == QUANT_FOLD && q->unpack_ints && quant_form(q).bits < 8;
+}
+
 void quant_unpack_floats(const QuantDef *q, KBuilder *b, KAddr a, KVal sub, KVal *out) {
   QuantInts ints;
   if (!q->unpack_ints) {

@@ -59,8 +59,13 @@ typedef struct QuantDef {
   bool direct;
 } QuantDef;
 
-enum { QUANT_LARGEST_BLOCK = 256 }; /* elements of a file block of any computed format, at most */
+enum { QUANT_FOLD = 256, QUANT_LARGEST_BLOCK = 256 }; /* elements of a file block of any computed format, at most */
 
+/* What unpack_ints gives of a format of integers, its values left out: k_* ids are of no kernel. */
+QuantInts quant_form(const QuantDef *q);
+/* Whether rows may be folded to int8 (doc/ir.md, section 1): formats with super-blocks, whose own
+ * rounding is far coarser, so that their many scales and minima need not be applied one by one. */
+bool quant_folds(const QuantDef *q);
 /* NULL for formats known by name only. */
 const QuantDef *quant_def(Storage s);
 /* Name, block elements and bytes of any row, computed or only named; false for others. */

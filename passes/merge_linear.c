@@ -52,8 +52,8 @@ static bool can_stack(const ConstDef *a, const ConstDef *b) {
 }
 
 static bool same_kind(const Graph *g, const Op *a, const Op *b) {
-  if (a->in[0] != b->in[0] || a->nin != b->nin || a->attrs.linear.act != b->attrs.linear.act)
-    return false;
+  if (a->in[0] != b->in[0] || a->nin != b->nin) return false;
+  if (!attrs_equal(op_info(OP_linear), &a->attrs, &b->attrs)) return false;
   for (uint32_t i = 1; i < a->nin; i++) {
     if (!can_stack(const_of(g, a->in[i]), const_of(g, b->in[i]))) return false;
   }

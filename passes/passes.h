@@ -14,6 +14,7 @@ typedef struct PassOptions {
   Storage quant;   /* Q_plain: keep what the model has; else the format for weights of linears */
   bool quant_none; /* --quant none: every weight is computed in f32 */
   ActFormat act;   /* how activations enter contractions with integer weights */
+  bool fast;       /* entries of many tokens: act i8, and weights folded where they can be */
 } PassOptions;
 
 /* What --quant may say: none, keep, and every format that is computed; NULL-terminated. */
@@ -24,6 +25,10 @@ void quant_choose(PassOptions *o, const char *choice);
 /* What --act takes, NULL-terminated, and what one of them means. */
 extern const char *const act_choices[];
 void act_choose(PassOptions *o, const char *choice);
+
+/* What --prefill takes, NULL-terminated, and what one of them means. */
+extern const char *const prefill_choices[];
+void prefill_choose(PassOptions *o, const char *choice);
 
 typedef struct PassCtx {
   Diag *diag;

@@ -15,7 +15,9 @@
  * An output matrix is one whose linear reaches a graph's output through element-wise ops and views
  * alone. `act` is the option's where the format is of integers, f32 elsewhere; but what an output
  * matrix reads has i16 when the option is i8: one row a run, while 8 bits there make a third of the
- * whole error (SmolLM2 Q4_1: KL 0.0029 against 0.0019 so; llama.cpp 0.0028).
+ * whole error (SmolLM2 Q4_1: KL 0.0029 against 0.0019 so; llama.cpp 0.0028). With --prefill fast,
+ * entries of many tokens have i8 and fold the weights that can be folded; what runs token by token
+ * stays.
  */
 #include "passes/util.h"
 
@@ -33,6 +35,12 @@ const char *const act_choices[] = {"i16", "i8", "f32", NULL};
 
 void act_choose(PassOptions *o, const char *choice) {
   o->act = strcmp(choice, "i16") == 0 ? ACT_i16 : strcmp(choice, "i8") == 0 ? ACT_i8 : ACT_f32;
+}
+
+const char *const prefill_choices[] = {"exact", "fast", NULL};
+
+void prefill_choose(PassOptions *o, const char *choice) {
+  o->fast = strcmp(choice, "fast") == 0;
 }
 
 void quant_choose(PassOptions *o, const char *choice) {
@@ -144,17 +152,26 @@ static bool choose_formats(Module *m, const PassOptions *o, const unsigned *use)
   return changed;
 }
 
-static bool choose_acts(Graph *g, ActFormat act) {
+/* Entries with more than one token at a time. */
+static bool of_many_tokens(const Graph *g) {
+  return strcmp(g->name, "decode") != 0;
+}
+
+static bool choose_acts(Graph *g, const PassOptions *options) {
   bool changed = false, *output = mem_alloc(g->nops * sizeof *output);
+  bool fast = options->fast && options->act != ACT_f32 && of_many_tokens(g);
+  ActFormat act = fast ? ACT_i8 : options->act;
   mark_output_ops(g, output);
   for (OpId o = 1; o < g->nops; o++) {
     Op *op = graph_get(g, o);
     if (op->dead || op->code != OP_linear || graph_value(g, op->in[0])->type.storage != Q_plain)
       continue;
-    ActFormat want = is_integer_format(graph_value(g, op->in[1])->type.storage) ? act : ACT_f32;
-    if (want == ACT_i8 && output[o]) want = ACT_i16;
-    changed |= op->attrs.linear.act != want;
-    op->attrs.linear.act = want;
+    Storage s = graph_value(g, op->in[1])->type.storage;
+    Attrs want = {.linear.act = is_integer_format(s) ? act : ACT_f32};
+    if (want.linear.act == ACT_i8 && output[o]) want.linear.act = ACT_i16;
+    want.linear.fold = fast && want.linear.act == ACT_i8 && quant_folds(quant_def(s));
+    changed |= !attrs_equal(op_info(OP_linear), &op->attrs, &want);
+    op->attrs = want;
   }
   mem_free(output);
   return changed;
@@ -165,7 +182,7 @@ Status pass_quantize(Module *m, PassCtx *c, bool *changed) {
   unsigned *use = mem_alloc((m->nconsts + 1) * sizeof *use);
   for (uint32_t i = 0; i < m->ngraphs; i++) find_uses(m->graphs[i], use);
   *changed |= choose_formats(m, &c->options, use);
-  for (uint32_t i = 0; i < m->ngraphs; i++) *changed |= choose_acts(m->graphs[i], c->options.act);
+  for (uint32_t i = 0; i < m->ngraphs; i++) *changed |= choose_acts(m->graphs[i], &c->options);
   mem_free(use);
   return OK;
 }

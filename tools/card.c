@@ -72,6 +72,8 @@ void card_write(const Model *model, const Module *m, const CompileOptions *o,
                           json_pack("{s:s, s:I}", "sha256", calibration->sha256, "tokens",
                                     (json_int_t)calibration->tokens));
     json_object_set_new(card, "activations", json_string(o->act));
+    if (module_find_graph(m, "prefill"))
+      json_object_set_new(card, "prefill", json_string(o->prefill));
     if (m->nstates) {
       json_object_set_new(card, "kv_cache", json_string(cache_format_name(&m->states[0])));
       json_object_set_new(card, "context", json_integer(m->states[0].context));

@@ -9,7 +9,7 @@
 enum { LARGEST_TEXT = 64 << 20 };
 
 typedef struct OptOptions {
-  const char *passes, *quant, *act, *out;
+  const char *passes, *quant, *act, *prefill, *out;
   bool list, explain;
 } OptOptions;
 
@@ -21,6 +21,8 @@ static const Option options[] = {
      quant_choices},
     {"act", 0, OPTION_CHOICE, FIELD(act), NULL, "for the pass quantize (default: i16)",
      act_choices},
+    {"prefill", 0, OPTION_CHOICE, FIELD(prefill), NULL, "for the pass quantize (default: exact)",
+     prefill_choices},
     {"out", 'o', OPTION_STRING, FIELD(out), "FILE", "write here instead of to stdout", NULL},
     {"explain-fusion", 0, OPTION_FLAG, FIELD(explain), NULL, "print the decisions of the pass fuse",
      NULL},
@@ -46,6 +48,7 @@ static PassOptions pass_options(const OptOptions *o) {
   PassOptions p = {0};
   quant_choose(&p, o->quant);
   act_choose(&p, o->act);
+  prefill_choose(&p, o->prefill);
   return p;
 }
 
@@ -64,7 +67,7 @@ static Status run(const OptOptions *o, const char *path, Arena *a, Diag *d) {
 }
 
 int cmd_opt(int argc, char **argv) {
-  OptOptions o = {.quant = "keep", .act = "i16"};
+  OptOptions o = {.quant = "keep", .act = "i16", .prefill = "exact"};
   Args args;
   int status = options_parse(&command, argc, argv, &o, &args);
   if (status < 0 && o.list) status = list_passes();

@@ -31,6 +31,9 @@ const Option compile_options[] = {
      "a text that the model is run on, to learn which weights matter to --quant", NULL},
     {"act", 0, OPTION_CHOICE, FIELD(act), NULL,
      "how activations enter integer products (default: i16)", act_choices},
+    {"prefill", 0, OPTION_CHOICE, FIELD(prefill), NULL,
+     "fast: a prompt's activations in 8 bits, k-quants folded to 8 (default: exact)",
+     prefill_choices},
     {"kv", 0, OPTION_CHOICE, FIELD(kv), NULL,
      "format of the KV cache (default: f16; f32 with --act f32)", kv_names},
     {"cpu", 0, OPTION_STRING, FIELD(cpu), "LEVELS",
@@ -68,8 +71,12 @@ const Option compile_options[] = {
 const size_t compile_options_count = COUNT(compile_options);
 
 CompileOptions compile_defaults(void) {
-  return (CompileOptions){
-      .act = "i16", .cpu = "all", .backend = "cpu", .emit = "exe", .chunk = 512};
+  return (CompileOptions){.act = "i16",
+                          .prefill = "exact",
+                          .cpu = "all",
+                          .backend = "cpu",
+                          .emit = "exe",
+                          .chunk = 512};
 }
 
 const char *model_base_name(Arena *a, const char *path) {
@@ -170,6 +177,7 @@ static PassOptions pass_options(const Job *j) {
   PassOptions p = {0};
   quant_choose(&p, o->quant ? o->quant : j->model->format == FORMAT_HF ? "q8_0" : "keep");
   act_choose(&p, o->act);
+  prefill_choose(&p, o->prefill);
   return p;
 }
 

@@ -16,6 +16,7 @@ typedef struct CompileOptions {
   const char *quant;     /* NULL: keep a GGUF's formats, q8_0 for float models; "none": f32 */
   const char *calibrate; /* NULL, or a text whose activations say which weights matter */
   const char *act;       /* i16, i8 or f32 */
+  const char *prefill;   /* exact or fast */
   const char *kv;        /* NULL: f16, or f32 with --act f32 */
   const char *cpu;       /* "native", "all" or a list of levels */
   const char *target;    /* NULL: this machine's; of cpu_arch_names */

@@ -95,6 +95,8 @@ INFER(linear) {
 VERIFY(linear) {
   (void)g;
   if ((unsigned)op->attrs.linear.act > ACT_i8) return op_error(d, where, op, "unknown act");
+  if (op->attrs.linear.fold && op->attrs.linear.act != ACT_i8)
+    return op_error(d, where, op, "fold needs act i8");
   return OK;
 }
 
@@ -108,6 +110,17 @@ static const float *met_rows(RefCtx *c, const Op *op, const RefTensor *x, int64_
   return y;
 }
 
+/* The weight as the rows meet it: with `fold`, of each stretch of 256 along K rounded to int8. */
+static const float *met_weight(RefCtx *c, const Op *op, const RefTensor *w, int64_t k) {
+  const QuantDef *q = quant_def(operand_type(c->graph, op, 1)->storage);
+  if (!op->attrs.linear.fold || !q || !quant_folds(q)) return w->f;
+  float *y = ARENA_ARRAY(c->arena, float, (size_t)w->elements);
+  for (int64_t row = 0; row < w->elements; row += k)
+    for (int64_t i = 0; i < k; i += QUANT_FOLD)
+      round_stretch(w->f + row + i, y + row + i, k - i < QUANT_FOLD ? k - i : QUANT_FOLD, I8_TOP);
+  return y;
+}
+
 REF(linear) {
   const RefTensor *x = ref_value(c, op->in[0]), *w = ref_value(c, op->in[1]);
   const float *bias = op->nin > 2 ? ref_value(c, op->in[2])->f : NULL;
@@ -117,7 +130,7 @@ REF(linear) {
   int64_t rows = out->elements / n;
   if (k > 0)
     cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)rows, (int)n, (int)k, 1,
-                met_rows(c, op, x, k), (int)k, w->f, (int)k, 0, out->f, (int)n);
+                met_rows(c, op, x, k), (int)k, met_weight(c, op, w, k), (int)k, 0, out->f, (int)n);
   for (int64_t i = 0; bias && i < out->elements; i++) out->f[i] += bias[i % n];
   return OK;
 }

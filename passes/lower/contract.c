@@ -68,6 +68,7 @@ BlockX contract_block_x(Contract *c, KAddr word, KVal total) {
 KVal contract_add(Contract *c, KVal acc, KVal product, KVal scale, KVal min, const BlockX *x) {
   KBuilder *b = &c->d.b;
   KVal f = k_cvt(b, product, K_f32);
+  if (!scale) return k_fma(b, x->scale, f, acc);
   if (x->scale) f = k_op2(b, KOP_mul, f, x->scale);
   acc = k_fma(b, scale, f, acc);
   return min ? k_fma(b, min, x->total, acc) : acc;
@@ -332,8 +333,9 @@ static void token_block(Contract *c, KVal blocks, KVal at, KVal *begin, KVal *en
 /* By blocks of tokens first: threads split every launch at about the same token (row kernels do
  * too), so that what a core reads is mostly what it has written. Two threads on eight sequences of
  * MiniLM: 12 %; one of 128 tokens in two blocks: 3 %, in int8 8 %. A block's rows and an
- * iteration's weights share the second cache. Twice as long for two planes: language models, whose
- * weights take longer to unpack (SmolLM2's prefill: 1.5 %). */
+ * iteration's weights share the second cache. Twice as long for two planes and for folded
+ * weights: language models, whose weights take longer to unpack (SmolLM2's prefill: 1.5 %, folded
+ * Q4_K 9 %). */
 static void many_tokens(Contract *c, DimId rows) {
   Draft *d = &c->d;
   KBuilder *b = &d->b;
@@ -342,7 +344,7 @@ static void many_tokens(Contract *c, DimId rows) {
   int64_t grain = grain_of(c->part_groups, few ? 2 : DECODE_GROUPS);
   int64_t extent = (c->part_groups + grain - 1) / grain;
   DimId blocks = dim_op(dims, DIM_CEILDIV, rows,
-                        dim_const(dims, c->act.planes2 ? UNPACKED_BLOCK : TOKEN_BLOCK));
+                        dim_const(dims, c->act.planes2 || c->fold ? UNPACKED_BLOCK : TOKEN_BLOCK));
   d->extent = dim_mul(d->l, blocks, dim_const(dims, extent));
   KVal n = draft_dim(d, rows), done = k_i64(b, 0), nblocks = draft_dim(d, blocks);
   KVal p = k_par(b, "p", draft_dim(d, d->extent));
@@ -421,6 +423,7 @@ static Place find_operand(Contract *c) {
   if (!c->integer) return place_as_rows(l, c->op->in[0], &c->x_stride);
   Storage format = act == ACT_i16 ? Q_act_i16 : Q_act_i8;
   c->act = act_layout(format, c->k);
+  c->fold = c->op->attrs.linear.fold && quant_folds(c->quant);
   if (own_requant(c)) return (Place){0};
   if (t->storage != Q_plain) return place_of(l, c->op->in[0]);
   return lower_requant(l, c->op->in[0], format);
@@ -466,7 +469,7 @@ Status lower_contract(Lower *l) {
   c.in_flight = contract_clamped(l->target->row_groups, TILE_GROUPS);
   c.token_tile = tokens_of_tile(&c);
   c.d.flops = dim_mul(l, rows, dim_const(l->m->dims, 2 * c.rows * c.k));
-  if (dim_literal(l, rows) == 1)
+  if (dim_literal(l, rows) == 1 && !c.fold)
     one_token(&c);
   else
     many_tokens(&c, rows);

@@ -11,6 +11,7 @@ typedef struct Contract {
   const Op *op;
   const QuantDef *quant;
   bool integer;        /* integer products; else f32 */
+  bool fold;           /* rows of weights enter in int8 (contract_fill.c) */
   bool resident;       /* f32, many tokens: see contract_f32.c */
   int64_t rows, k;     /* of the weight */
   int64_t group_bytes; /* packed bytes of 16 rows */
@@ -63,7 +64,8 @@ typedef struct BlockX {
   KVal total; /* the sum of q times that, where weights have minima; else 0 */
 } BlockX;
 BlockX contract_block_x(Contract *c, KAddr word, KVal total);
-/* acc + scale * product (v16i32) * x.scale, then + min * x.total; min: 0 without minima. */
+/* acc + scale * product (v16i32) * x.scale, then + min * x.total; min: 0 without minima; scale: 0
+ * where folded weights have it behind the panel. */
 KVal contract_add(Contract *c, KVal acc, KVal product, KVal scale, KVal min, const BlockX *x);
 
 /* ---- integer weights met where they stand, many tokens: contract_direct.c ------------------- */
@@ -72,7 +74,7 @@ bool contract_is_direct(const Contract *c);
 /* The groups of a tile and tokens begin .. end: from weights to stores, inside a par loop. */
 void contract_direct(Contract *c, const Tile *groups, KVal begin, KVal end);
 
-/* ---- integer weights, many tokens: contract_panel.c ---------------------------------------- */
+/* ---- integer weights, many tokens: the panel, contract_fill.c ------------------------------- */
 
 /* Blocks of 32 along K of a few groups of 16 rows, unpacked into a local. A block's codes are eight
  * vectors of 64 bytes one after the other, in QuantInts' order: what dot4 reads, and as eight rows
@@ -81,9 +83,11 @@ typedef struct Panel {
   KVal local; /* bytes */
   uint32_t groups;
   int64_t blocks;        /* of a group, at most; a multiple of a packed block's */
+  int64_t block_bytes;   /* codes, and unless they are folded scales and minima */
   int bits, zero, parts; /* as in QuantInts */
   bool minima;
-  bool words; /* a block's codes, less `zero`, are sixteen vectors of words: two k each */
+  bool words;  /* a block's codes, less `zero`, are sixteen vectors of words: two k each */
+  bool folded; /* one scale a row for all blocks, which are those of one packed block */
 } Panel;
 /* Declares the local for `groups` groups of c->w; how long it is is the target's to say. */
 void panel_begin(Contract *c, Panel *p, uint32_t groups);
@@ -94,8 +98,11 @@ void panel_fill(Contract *c, const Panel *p, const KVal *group, KVal first, KVal
 KAddr panel_codes(const Panel *p, uint32_t group, KVal block);
 KAddr panel_scale(const Panel *p, uint32_t group, KVal block, int part); /* v16f32 */
 KAddr panel_min(const Panel *p, uint32_t group, KVal block, int part);   /* v16f32, with minima */
+KAddr panel_row_scale(const Panel *p, uint32_t group); /* v16f32, where the panel is folded */
+int64_t panel_group_bytes(const Panel *p);             /* between the groups */
 
-int64_t panel_group_bytes(const Panel *p); /* between the groups */
+/* ---- and the tokens that pass it: contract_panel.c ----------------------------------------- */
+
 /* What one chunk of tokens does with one filling of the panel. */
 typedef struct PanelPass {
   Panel panel;
@@ -105,6 +112,11 @@ typedef struct PanelPass {
   KVal products;      /* local i32 of contract_amx.c; 0: the target multiplies no tiles */
 } PanelPass;
 KAddr panel_sum(const PanelPass *s, uint32_t group, KVal token);
+/* An accumulator's value before the panel's blocks and what becomes of it behind them, `sum` being
+ * where it waits and `scale` the panel_row_scale: the sum goes on, or, folded, begins at 0 and is
+ * added with the rows' scale. */
+KVal panel_first(KBuilder *b, const PanelPass *s, KAddr sum);
+void panel_last(KBuilder *b, const PanelPass *s, KAddr scale, KAddr sum, KVal acc);
 /* The groups of `t` and tokens begin .. end: from weights to stores, inside a par loop. */
 void contract_panels(Contract *c, Tile *t, KVal begin, KVal end);
 

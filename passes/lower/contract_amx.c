@@ -95,7 +95,8 @@ static void add_products(const MmaTile *m, KVal block, KVal *acc) {
   const Panel *p = &m->s->panel;
   KAddr word = row_at(m, block, 4, 0);
   for (int part = 0; part < p->parts; part++) {
-    KVal scale = k_load(b, KT(f32, 16), of_group(m, panel_scale(p, 0, block, part))), min = 0;
+    KVal scale = 0, min = 0;
+    if (!p->folded) scale = k_load(b, KT(f32, 16), of_group(m, panel_scale(p, 0, block, part)));
     if (p->minima) min = k_load(b, KT(f32, 16), of_group(m, panel_min(p, 0, block, part)));
     for (int k = 0; k < TOKENS; k++) {
       KAddr at = k_off(word, k * c->act.row_bytes);
@@ -112,14 +113,16 @@ static void pass_tile(const MmaTile *m) {
   KVal acc[TOKENS], zero = k_i64(b, 0), one = k_i64(b, 1), last = k_op2(b, KOP_sub, s->blocks, one);
   KAddr sums = k_at(panel_sum(s, 0, m->token), m->group, LANES);
   for (int k = 0; k < TOKENS; k++)
-    acc[k] = k_load(b, KT(f32, 16), k_off(sums, k * LANES * s->panel.groups));
+    acc[k] = panel_first(b, s, k_off(sums, k * LANES * s->panel.groups));
   multiply(m, zero);
   KVal block = k_for(b, "b", zero, last, 1, TOKENS, acc);
   multiply(m, k_op2(b, KOP_add, block, one));
   add_products(m, block, acc);
   k_for_end(b, acc);
   add_products(m, last, acc);
-  for (int k = 0; k < TOKENS; k++) k_store(b, acc[k], k_off(sums, k * LANES * s->panel.groups));
+  KAddr scale = of_group(m, panel_row_scale(&s->panel, 0));
+  for (int k = 0; k < TOKENS; k++)
+    panel_last(b, s, scale, k_off(sums, k * LANES * s->panel.groups), acc[k]);
 }
 
 KVal mma_pass_tokens(Contract *c, const PanelPass *s) {

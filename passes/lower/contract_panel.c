@@ -30,140 +30,7 @@
 
 #include <string.h>
 
-enum { CODE_BYTES = 8 * 64, VECTOR = 64, LOCAL_BYTES = 65536, LANES = 16 };
-
-/* ---- the panel ----------------------------------------------------------------------------- */
-
-/* Which fields a format's blocks have: asked of an unpacking that is thrown away. */
-static QuantInts form_of(const QuantDef *q) {
-  Arena *a = arena_new();
-  KBuilder b = kbuilder(kernel_new(a, "form", KC_contract));
-  QuantInts w = {0};
-  KVal packed = k_buffer(&b, "w", K_i8);
-  q->unpack_ints(&b, k_addr(packed), k_i64(&b, 0), &w);
-  arena_free(a);
-  return w;
-}
-
-/* n in equal shares of at most `most`, each a multiple of `unit` (which `most` need not be). */
-static int64_t share_of(int64_t n, int64_t most, int64_t unit) {
-  if (most < unit) most = unit;
-  most = most / unit * unit;
-  int64_t shares = (n + most - 1) / most;
-  return shares ? ((n + shares - 1) / shares + unit - 1) / unit * unit : unit;
-}
-
-void panel_begin(Contract *c, Panel *p, uint32_t groups) {
-  QuantInts w = form_of(c->quant);
-  *p = (Panel){.groups = groups, .bits = w.bits, .zero = w.zero, .parts = w.parts};
-  p->minima = w.min[0] != 0;
-  p->blocks = share_of(c->act.blocks, c->d.l->target->panel_blocks, quant_subs(c->quant));
-  p->words = c->words;
-  p->local = k_local(&c->d.b, "panel", K_i8, groups * panel_group_bytes(p));
-}
-
-/* Of a block in the panel: codes, two scales, two minima. */
-static int64_t scale_at(const Panel *p) {
-  return p->words ? 2 * CODE_BYTES : CODE_BYTES;
-}
-
-static int64_t block_bytes(const Panel *p) {
-  return scale_at(p) + 4 * VECTOR;
-}
-
-KAddr panel_codes(const Panel *p, uint32_t group, KVal block) {
-  return k_off(k_at(k_addr(p->local), block, block_bytes(p)), group * panel_group_bytes(p));
-}
-
-KAddr panel_scale(const Panel *p, uint32_t group, KVal block, int part) {
-  return k_off(panel_codes(p, group, block), scale_at(p) + part * VECTOR);
-}
-
-KAddr panel_min(const Panel *p, uint32_t group, KVal block, int part) {
-  return k_off(panel_codes(p, group, block), scale_at(p) + (2 + part) * VECTOR);
-}
-
-int64_t panel_group_bytes(const Panel *p) {
-  return p->blocks * block_bytes(p);
-}
-
-/* The bytes of code[j], less `zero`, as words in the order of k. */
-static void store_words(KBuilder *b, const Panel *p, KVal code, KAddr at) {
-  for (int half = 0; half < 2; half++) {
-    KVal low = half ? k_op2(b, KOP_lshr, code, k_int(b, KT(i32, 16), 16)) : code;
-    KVal high = k_op2(b, KOP_shl, low, k_int(b, KT(i32, 16), 8));
-    low = k_op2(b, KOP_and, low, k_int(b, KT(i32, 16), 0xff));
-    high = k_op2(b, KOP_and, high, k_int(b, KT(i32, 16), 0xff0000));
-    KVal words = k_op2(b, KOP_or, low, high);
-    if (p->zero) { /* 0x8000 keeps a word from borrowing of the next */
-      int64_t less = 0x8000 - p->zero;
-      words = k_op2(b, KOP_add, words, k_int(b, KT(i32, 16), less << 16 | less));
-      words = k_op2(b, KOP_xor, words, k_int(b, KT(i32, 16), (int32_t)0x80008000));
-    }
-    k_store(b, words, k_off(at, half * VECTOR));
-  }
-}
-
-static void store_codes(KBuilder *b, const Panel *p, const KVal *code, KAddr at) {
-  for (int j = 0; j < 8; j++)
-    if (p->words)
-      store_words(b, p, code[j], k_off(at, 2 * j * VECTOR));
-    else
-      k_store(b, code[j], k_off(at, j * VECTOR));
-}
-
-/* How far ahead of its weights a filling asks for the next one's, in bytes: those come while tokens
- * pass the panel. Behind the row's last blocks the next par iteration's first are asked for, its
- * groups after these. Without it a filling waits for memory: a third of the time of a 1.5B model's
- * linears. */
-static KVal next_filling(Contract *c, const Panel *p, KVal first) {
-  KBuilder *b = &c->d.b;
-  KVal along = k_op2(b, KOP_add, first, k_i64(b, p->blocks));
-  KVal more = k_op2(b, KOP_lt, along, k_i64(b, c->act.blocks));
-  int64_t subs = quant_subs(c->quant), block = c->quant->packed_bytes;
-  KVal packed = k_op2(b, KOP_div, first, k_i64(b, subs));
-  KVal begin = k_op2(b, KOP_mul, packed, k_i64(b, -block));
-  int64_t groups = p->groups / c->parts;
-  KVal next = k_op2(b, KOP_add, begin, k_i64(b, groups * c->group_bytes));
-  return k_select(b, more, k_i64(b, p->blocks / subs * block), next);
-}
-
-/* Block `sub` of packed block `packed` of every group, to block `to` of the panel; asks for its
- * share of what lies `ahead` bytes further. */
-static void fill_block(Contract *c, const Panel *p, const KVal *group, KVal packed, KVal sub,
-                       KVal to, KVal ahead) {
-  KBuilder *b = &c->d.b;
-  int64_t share = c->quant->packed_bytes / quant_subs(c->quant);
-  for (uint32_t g = 0; g < p->groups; g++) {
-    QuantInts w = {0};
-    KAddr at = k_at(k_at(k_addr(c->w), group[g], c->group_bytes), packed, c->quant->packed_bytes);
-    c->quant->unpack_ints(b, at, sub, &w);
-    for (int64_t i = 0; i < share; i += 64)
-      k_prefetch(b, k_off(k_at(k_at(at, sub, share), ahead, 1), i));
-    store_codes(b, p, w.code, panel_codes(p, g, to));
-    for (int i = 0; i < w.parts; i++) k_store(b, w.scale[i], panel_scale(p, g, to, i));
-    for (int i = 0; i < w.parts && p->minima; i++) k_store(b, w.min[i], panel_min(p, g, to, i));
-  }
-}
-
-void panel_fill(Contract *c, const Panel *p, const KVal *group, KVal first, KVal n) {
-  KBuilder *b = &c->d.b;
-  int64_t subs = quant_subs(c->quant);
-  KVal step = k_i64(b, subs), ahead = next_filling(c, p, first);
-  if (subs == 1) {
-    KVal i = k_for(b, "b", k_i64(b, 0), n, 1, 0, NULL);
-    fill_block(c, p, group, k_op2(b, KOP_add, first, i), k_i64(b, 0), i, ahead);
-    k_for_end(b, NULL);
-    return;
-  }
-  KVal at = k_for(b, "b", k_i64(b, 0), n, subs, 0, NULL);
-  KVal packed = k_op2(b, KOP_div, k_op2(b, KOP_add, first, at), step);
-  KVal here = k_op2(b, KOP_min, k_op2(b, KOP_sub, n, at), step);
-  KVal sub = k_for(b, "s", k_i64(b, 0), here, 1, 0, NULL);
-  fill_block(c, p, group, packed, sub, k_op2(b, KOP_add, at, sub), ahead);
-  k_for_end(b, NULL);
-  k_for_end(b, NULL);
-}
+enum { VECTOR = 64, LOCAL_BYTES = 65536, LANES = 16 };
 
 /* ---- a tile of tokens by groups ------------------------------------------------------------ */
 
@@ -242,6 +109,11 @@ static void tile_word_products(Contract *c, const PanelPass *s, const PanelTile 
   k_for_end(b, sum);
 }
 
+/* A block's scales; 0 where folded rows have theirs behind the panel. */
+static KVal panel_scales(KBuilder *b, const Panel *p, uint32_t group, KVal block, int part) {
+  return p->folded ? 0 : k_load(b, KT(f32, LANES), panel_scale(p, group, block, part));
+}
+
 /* One block of the panel for every output of the tile. */
 static void tile_block(Contract *c, const PanelPass *s, const PanelTile *t, KVal block, KVal *acc) {
   KBuilder *b = &c->d.b;
@@ -269,7 +141,7 @@ static void tile_block(Contract *c, const PanelPass *s, const PanelTile *t, KVal
     for (uint32_t k = 0; k < t->tokens; k++) {
       BlockX of = contract_block_x(c, word[k], p->minima ? total[k] : 0);
       for (uint32_t g = 0; g < t->groups; g++) {
-        KVal scale = k_load(b, KT(f32, 16), panel_scale(p, t->group + g, block, part)), min = 0;
+        KVal scale = panel_scales(b, p, t->group + g, block, part), min = 0;
         if (p->minima) min = k_load(b, KT(f32, 16), panel_min(p, t->group + g, block, part));
         KVal *to = &acc[g * t->tokens + k];
         *to = contract_add(c, *to, product[g * t->tokens + k], scale, min, &of);
@@ -278,18 +150,30 @@ static void tile_block(Contract *c, const PanelPass *s, const PanelTile *t, KVal
   }
 }
 
+KVal panel_first(KBuilder *b, const PanelPass *s, KAddr sum) {
+  return s->panel.folded ? k_f32(b, LANES, 0) : k_load(b, KT(f32, LANES), sum);
+}
+
+void panel_last(KBuilder *b, const PanelPass *s, KAddr scale, KAddr sum, KVal acc) {
+  if (s->panel.folded)
+    acc = k_fma(b, k_load(b, KT(f32, LANES), scale), acc, k_load(b, KT(f32, LANES), sum));
+  k_store(b, acc, sum);
+}
+
 static void pass_tile(Contract *c, const PanelPass *s, const PanelTile *t) {
   KBuilder *b = &c->d.b;
   KVal acc[PANEL_OUTPUTS];
   uint32_t n = t->groups * t->tokens;
   for (uint32_t i = 0; i < n; i++)
-    acc[i] =
-        k_load(b, KT(f32, 16), panel_sum(s, t->group + i / t->tokens, t->token[i % t->tokens]));
+    acc[i] = panel_first(b, s, panel_sum(s, t->group + i / t->tokens, t->token[i % t->tokens]));
   KVal block = k_for(b, "b", k_i64(b, 0), s->blocks, 1, n, acc);
   tile_block(c, s, t, block, acc);
   k_for_end(b, acc);
-  for (uint32_t i = 0; i < n; i++)
-    k_store(b, acc[i], panel_sum(s, t->group + i / t->tokens, t->token[i % t->tokens]));
+  for (uint32_t i = 0; i < n; i++) {
+    uint32_t group = t->group + i / t->tokens;
+    KAddr sum = panel_sum(s, group, t->token[i % t->tokens]);
+    panel_last(b, s, panel_row_scale(&s->panel, group), sum, acc[i]);
+  }
 }
 
 /* Tokens lo .. hi, `tokens` at a time, meet `groups` of the panel's groups from `group` on. */
