@@ -25,6 +25,7 @@
 typedef struct QuantInts {
   KVal code[8];  /* v16i32: byte b of lane r is the unsigned code of row r at k = 4j + b */
   int bits;      /* bits of a code that may be set, for dot4 */
+  int top;       /* the largest code of a format with super-blocks, for folding */
   int zero;      /* subtracted from every code (0 when `min` is there) */
   int parts;     /* equal parts of the block with a scale each: 1, or 2 (k 0..15 and 16..31) */
   KVal scale[2]; /* v16f32 */

@@ -5,7 +5,7 @@
  * doc/ir.md, section 1), a filling is one super-block of 256 and its codes are new ones, of 8 bits
  * with one scale a row:
  *
- *   lo = min - zero * scale;  hi = lo + scale * (2^bits - 1)     // what a block's codes can mean
+ *   lo = min - zero * scale;  hi = lo + scale * top     // what a block's codes can mean
  *   d = max over blocks and parts of max(|lo|, |hi|) / 127
  *   S = rint(256 * scale / d);  M = rint(256 * lo / d) + 256 * 128 + 128
  *   code' = (code * S + M) >> 8, of 1 .. 255;  the weight is d * (code' - 128)
@@ -108,7 +108,7 @@ static KVal lowest(KBuilder *b, const QuantInts *w, int i) {
 static KVal reach(KBuilder *b, const QuantInts *w, KVal top) {
   for (int i = 0; i < w->parts; i++) {
     KVal lo = lowest(b, w, i);
-    KVal hi = k_fma(b, w->scale[i], k_f32(b, LANES, (1 << w->bits) - 1), lo);
+    KVal hi = k_fma(b, w->scale[i], k_f32(b, LANES, w->top), lo);
     top = k_op2(b, KOP_max, top, k_op1(b, KOP_abs, lo));
     top = k_op2(b, KOP_max, top, k_op1(b, KOP_abs, hi));
   }

@@ -134,6 +134,78 @@ static void judge_chunks(const OpCase *c, bool fused) {
   world_free(&w[1]);
 }
 
+/* ---- folded weights ---- */
+
+enum { FOLD_N = 32, FOLD_K = 512 };
+
+/* Rows of the identity meet a weight's columns as they are: [k][n]. */
+static float *columns_of(Arena *a, const char *storage, const char *attrs, bool program) {
+  OpCase c = {.name = storage, .inputs = "%eye: tensor<Sx512 x f32>", .outputs = "y: %y"};
+  c.declarations = arena_printf(a, "const %%w : tensor<%dx%d x f32 : %s> = weight \"w\"\n", FOLD_N,
+                                FOLD_K, storage);
+  c.body = arena_printf(a, "%%y = linear %%eye, %%w {%s}\n", attrs);
+  World w;
+  world_init(&w, &c, &TARGETS[1], true);
+  const Graph *g = w.reference->graphs[0];
+  float *y = ARENA_ARRAY(a, float, (size_t)FOLD_N *FOLD_K);
+  if (program) {
+    KBuffer out[MAX_IO];
+    run_program(&w, &c, 0, FOLD_K, states_new(&w), out);
+    memcpy(y, out[0].data, out[0].size);
+  } else {
+    const Dims *dims = w.reference->dims;
+    int64_t *env = ARENA_ARRAY(w.arena, int64_t, dim_count(dims) + 1);
+    env[dim_find(dims, "S")] = FOLD_K;
+    RefTensor in = make_input(&w, &c, &g->values[g->inputs[0]], env, 0), *want;
+    const RefSymbol symbols[] = {{"P", 0}, {"S", FOLD_K}};
+    need(&w,
+         graph_eval(w.arena, g, ref_states_new(w.arena, w.reference), &in, 1, symbols, 2, &want,
+                    w.diag),
+         c.name);
+    memcpy(y, want[0].f, (size_t)want[0].elements * sizeof *y);
+  }
+  world_free(&w);
+  return y;
+}
+
+/* A folded weight is the weight to three quarters of a step (rounded to the nearest, of a scale
+ * that is rounded too), and neither up nor down on the whole. A step is 1/127 of what the codes of
+ * 256 can mean, which of few levels is above the largest that they do mean. */
+static void folding_rounds_to_the_nearest(void **state) {
+  (void)state;
+  static const char *const storages[] = {
+#define QUANT(name, ggml, block, bytes, packed) #name,
+#define QUANT_NAMED(name, ggml, block, bytes)
+#include "ir/quants.def"
+#undef QUANT
+#undef QUANT_NAMED
+  };
+  int folded = 0;
+  for (size_t s = 0; s < COUNT(storages); s++) {
+    if (!folds(storages[s])) continue;
+    Arena *a = arena_new();
+    const float *x = columns_of(a, storages[s], "act = f32", false);
+    const float *y = columns_of(a, storages[s], arena_printf(a, "act = %s", FOLDED), true);
+    double bias = 0, largest = 0;
+    for (int n = 0; n < FOLD_N; n++)
+      for (int half = 0; half < 2; half++) {
+        float top = 0;
+        for (int k = 0; k < 256; k++) top = fmaxf(top, fabsf(x[(256 * half + k) * FOLD_N + n]));
+        for (int k = 0; k < 256; k++) {
+          int at = (256 * half + k) * FOLD_N + n;
+          double step = top / 127, off = step > 0 ? (y[at] - x[at]) / step : 0;
+          bias += off / (FOLD_N * FOLD_K);
+          largest = fmax(largest, fabs(off));
+        }
+      }
+    if (largest > 1.25 || fabs(bias) > 0.1 || largest == 0)
+      fail_msg("%s: off by %.3f steps at most, %.4f on average", storages[s], largest, bias);
+    arena_free(a);
+    folded++;
+  }
+  assert_true(folded >= 8);
+}
+
 static void judge(const OpCase *c) {
   OpCase one = one_token(c);
   for (int fused = 0; fused < 2; fused++) {
@@ -152,12 +224,13 @@ static void run_case(void **state) {
 int main(int argc, char **argv) {
   Arena *a = arena_new();
   CaseList l = all_cases(a, SIZE_MAX, 200);
-  struct CMUnitTest *tests = ARENA_ARRAY(a, struct CMUnitTest, l.n);
+  struct CMUnitTest *tests = ARENA_ARRAY(a, struct CMUnitTest, l.n + 1);
   for (size_t i = 0; i < l.n; i++)
     tests[i] =
         (struct CMUnitTest){.name = l.c[i].name, .test_func = run_case, .initial_state = &l.c[i]};
+  tests[l.n] = (struct CMUnitTest)cmocka_unit_test(folding_rounds_to_the_nearest);
   if (argc > 1) cmocka_set_test_filter(argv[1]);
-  int failed = _cmocka_run_group_tests("op.lower", tests, l.n, NULL, NULL);
+  int failed = _cmocka_run_group_tests("op.lower", tests, l.n + 1, NULL, NULL);
   mem_free(l.c);
   arena_free(a);
   return failed;
