@@ -65,7 +65,9 @@ QuantInts quant_form(const QuantDef *q) {
 }
 
 bool quant_folds(const QuantDef *q) {
-  return q->packed_block == QUANT_FOLD && q->unpack_ints && quant_form(q).bits < 8;
+  if (q->packed_block != QUANT_FOLD || !q->unpack_ints) return false;
+  QuantInts form = quant_form(q);
+  return form.top > 0 && form.bits < 8;
 }
 
 void quant_unpack_floats(const QuantDef *q, KBuilder *b, KAddr a, KVal sub, KVal *out) {

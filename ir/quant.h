@@ -25,7 +25,7 @@
 typedef struct QuantInts {
   KVal code[8];  /* v16i32: byte b of lane r is the unsigned code of row r at k = 4j + b */
   int bits;      /* bits of a code that may be set, for dot4 */
-  int top;       /* the largest code of a format with super-blocks, for folding */
+  int top;       /* the largest code, where a packed block has scales of its blocks; else 0 */
   int zero;      /* subtracted from every code (0 when `min` is there) */
   int parts;     /* equal parts of the block with a scale each: 1, or 2 (k 0..15 and 16..31) */
   KVal scale[2]; /* v16f32 */
@@ -60,7 +60,8 @@ typedef struct QuantDef {
   bool direct;
 } QuantDef;
 
-enum { QUANT_FOLD = 256, QUANT_LARGEST_BLOCK = 256 }; /* elements of a file block of any computed format, at most */
+enum { QUANT_FOLD = 256 };
+enum { QUANT_LARGEST_BLOCK = 256 }; /* elements of a file block of any computed format, at most */
 
 /* What unpack_ints gives of a format of integers, its values left out: k_* ids are of no kernel. */
 QuantInts quant_form(const QuantDef *q);

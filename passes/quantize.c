@@ -152,14 +152,14 @@ static bool choose_formats(Module *m, const PassOptions *o, const unsigned *use)
   return changed;
 }
 
-/* Entries with more than one token at a time. */
-static bool of_many_tokens(const Graph *g) {
-  return strcmp(g->name, "decode") != 0;
+/* The entries that read a prompt. */
+static bool of_a_prompt(const Graph *g) {
+  return strcmp(g->name, "prefill") == 0 || strcmp(g->name, "logits") == 0;
 }
 
 static bool choose_acts(Graph *g, const PassOptions *options) {
   bool changed = false, *output = mem_alloc(g->nops * sizeof *output);
-  bool fast = options->fast && options->act != ACT_f32 && of_many_tokens(g);
+  bool fast = options->fast && options->act != ACT_f32 && of_a_prompt(g);
   ActFormat act = fast ? ACT_i8 : options->act;
   mark_output_ops(g, output);
   for (OpId o = 1; o < g->nops; o++) {

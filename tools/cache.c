@@ -42,7 +42,8 @@ static Status make_key(Arena *a, const CompileOptions *o, Diag *d, Key *k) {
     key_add(k, m->card.files[i].sha256 ? m->card.files[i].sha256 : "");
   }
   model_close(m);
-  const char *texts[] = {o->task, o->quant, o->act, o->prefill, o->kv, o->cpu, o->tile, o->start_from};
+  const char *texts[] = {o->task, o->quant, o->act,  o->prefill,
+                         o->kv,   o->cpu,   o->tile, o->start_from};
   for (size_t i = 0; i < COUNT(texts); i++) key_add(k, texts[i] ? texts[i] : "");
   MappedFile text = {0};
   if (o->calibrate) TRY(file_map(a, d, o->calibrate, &text));

@@ -189,7 +189,13 @@ static Status build_graphs(Job *j) {
   cache_format_parse(kv, &cache);
   b.kv = cache.dtype;
   b.kv_storage = cache.storage;
-  return model_build(j->model, &b, j->d, &j->module);
+  TRY(model_build(j->model, &b, j->d, &j->module));
+  if (strcmp(o->prefill, "fast") != 0) return OK;
+  if (!module_find_graph(j->module, "prefill"))
+    return diag_error(j->d, "--prefill", "this model reads no prompt; --act i8 is for encoders");
+  if (strcmp(o->act, "f32") == 0)
+    return diag_error(j->d, "--prefill", "fast takes activations in 8 bits, not --act f32");
+  return OK;
 }
 
 static Status run_passes(Job *j, bool *stopped) {

@@ -192,7 +192,7 @@ void super_ints(const SuperFormat *f, KBuilder *b, KAddr a, KVal sub, QuantInts 
   KAddr codes = k_at(k_off(a, head_bytes(f)), sub, per);
   ScaleReader r = {b, a, 0};
   *out = (QuantInts){.bits = bits_of(f) < 4 ? 4 : bits_of(f), .zero = f->zero};
-  out->top = largest_code(f);
+  if (f->unpack_scales) out->top = largest_code(f);
   unpack_plane(b, codes, f->width[0], f->low, true, out->code);
   if (f->width[1])
     unpack_plane(b, k_off(codes, 64 * f->width[0]), f->width[1], f->low + f->width[0], false,

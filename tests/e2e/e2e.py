@@ -198,6 +198,24 @@ def test_block_formats(folder):
         assert logits(app, folder, [ids], "--entry", "decode") == want, f"{model}: n decode steps"
 
 
+def test_prefill_fast(folder):
+    """A prompt's own numerics: the same bits at every level and thread count; decode stays as it was."""
+    for model in [MODEL] + [f"{SOURCE}/tests/arch/cases/gguf-{name}/model/model.gguf" for name in ("q2_k", "q4_k")]:
+        app, exact, ids = f"{folder}/app", f"{folder}/exact", [i % 67 for i in sample_ids(150)]
+        compile_to(app, "--prefill", "fast", "--verify=0.03", model=model)
+        compile_to(exact, model=model)
+        want = logits(app, folder, [ids], "-t", "1")
+        for threads in "25":
+            assert logits(app, folder, [ids], "-t", threads) == want, f"{model}: {threads} threads"
+        for level in levels(app):
+            assert logits(app, folder, [ids], "--cpu", level) == want, f"{model}: {level}"
+        last = logits(app, folder, [ids], "--entry", "prefill")[1]
+        assert last == want[1][-len(last):], f"{model}: prefill"
+        slow = logits(exact, folder, [ids])
+        assert slow != want and logits(app, folder, [ids], "--entry", "decode") == slow, f"{model}: decode"
+        assert [json.loads(run(a, "card").stdout)["prefill"] for a in (app, exact)] == ["fast", "exact"]
+
+
 def test_amx(folder):
     """Tiles give the bits of VNNI: by an emulated unit (tests/emu/amx_run.c) where the machine has none."""
     runner = pathlib.Path(INGOT).parent / "tests/amx_run"
@@ -211,7 +229,7 @@ def test_amx(folder):
         assert native or int(re.search(r"amx_run: (\d+) tile products", done.stderr)[1]) > 0, f"{app}: no tiles were used"
         return read_floats(f"{folder}/out.safetensors")
     models = [(m, ()) for m in sorted(pathlib.Path(SOURCE, "tests/arch/cases").glob("gguf-*q*/model/model.gguf"))]
-    models += [(MODEL, ("--act", "i8")), (MODEL, ("--quant", "q6_k", "--act", "i8"))]
+    models += [(MODEL, ("--act", "i8")), (MODEL, ("--quant", "q6_k", "--act", "i8")), (MODEL, ("--quant", "q4_k", "--prefill", "fast"))]
     assert len(models) > 12
     for model, options in models:
         app = f"{folder}/app"
@@ -435,6 +453,7 @@ def expect_error(folder, command, code, *words, **kw):
 
 
 def test_wrong_use(folder):
+    bert = f"{SOURCE}/tests/arch/cases/bert-embed/model"
     expect_error(folder, [INGOT, "compil"], 2, "did you mean 'compile'")
     expect_error(folder, [INGOT, "compile", MODEL, "--quan", "q8_0"], 2, "did you mean '--quant'")
     expect_error(folder, [INGOT, "compile", MODEL, "--quant", "q8"], 2, "q8_0")
@@ -445,6 +464,8 @@ def test_wrong_use(folder):
     expect_error(folder, [INGOT, "compile", MODEL, "--json", "--stop-after", "fuse"], 1, "--json")
     expect_error(folder, [INGOT, "compile", MODEL, "-o", f"{folder}/x", "--verify=much"], 1, "'much' is not a bound")
     expect_error(folder, [INGOT, "compile", MODEL, "-o", f"{folder}/x", "--verify", "--emit", "lib"], 1, "expected --emit exe")
+    expect_error(folder, [INGOT, "compile", MODEL, "-o", f"{folder}/x", "--prefill", "fast", "--act", "f32"], 1, "8 bits")
+    expect_error(folder, [INGOT, "compile", bert, "-o", f"{folder}/x", "--prefill", "fast"], 1, "reads no prompt")
     expect_error(folder, [INGOT, "compile", MODEL, "-o", f"{folder}/x", "--cpu", "x86-64-v9"], 1, "x86-64-v3")
     expect_error(folder, [INGOT, "compile", f"{folder}/none", "-o", f"{folder}/x"], 1, "none")
     expect_error(folder, [program(), "generate", "--tempp", "1"], 2, "--temp")
