@@ -453,7 +453,7 @@ def expect_error(folder, command, code, *words, **kw):
 
 
 def test_wrong_use(folder):
-    bert = f"{SOURCE}/tests/arch/cases/bert-embed/model"
+    bert = f"{SOURCE}/tests/embed/model"
     expect_error(folder, [INGOT, "compil"], 2, "did you mean 'compile'")
     expect_error(folder, [INGOT, "compile", MODEL, "--quan", "q8_0"], 2, "did you mean '--quant'")
     expect_error(folder, [INGOT, "compile", MODEL, "--quant", "q8"], 2, "q8_0")
