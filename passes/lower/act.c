@@ -4,7 +4,8 @@
  * lo; then a sum of q for each block (i32); then the row's scale (f32). act_i8: blocks of 32 bytes,
  * sums, one scale for each block. Behind the scales, the sum of the first half of each block (i32),
  * for weights with a scale for every 16. Rows start at multiples of 64 bytes. Where words are
- * wanted (act_in_words) a block of act_i16 is q itself, 32 words.
+ * wanted (act_in_words) a block of act_i16 is q itself, 32 words, and its sums are f32, which hold
+ * them.
  *
  *   m = max |x|;  inv = 16256 / m;  for each block:
  *     q = rint(x * inv);  lo = ((q + 64) & 127) - 64;  hi = (q - lo) >> 7;  sum = q0 + .. + q31
@@ -123,9 +124,12 @@ static void quantise_block(Quantise *z, KVal block, int64_t literal, KVal inv) {
   KVal q0 = store_codes(z, at, 0, x[0], inv);
   KVal q1 = store_codes(z, at, 1, x[1], inv);
   KVal sum = k_op1(b, KOP_reduce_add, k_op2(b, KOP_add, q0, q1));
+  if (z->words) sum = k_cvt(b, sum, K_f32);
   k_store(b, sum, k_off(k_at(z->row, block, 4), a->sums));
   if (!z->halves) return;
-  k_store(b, k_op1(b, KOP_reduce_add, q0), k_off(k_at(z->row, block, 4), a->halves));
+  KVal half = k_op1(b, KOP_reduce_add, q0);
+  if (z->words) half = k_cvt(b, half, K_f32);
+  k_store(b, half, k_off(k_at(z->row, block, 4), a->halves));
 }
 
 void act_quantise(Draft *d, ActForm form, KAddr row, int64_t k, RowFn *x, void *user) {

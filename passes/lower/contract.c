@@ -47,8 +47,9 @@ static KVal block_product(Contract *c, const QuantInts *w, KAddr x, int p) {
 KVal contract_total(Contract *c, KAddr word, int parts, int part) {
   KBuilder *b = &c->d.b;
   KVal half = 0, sum = 0;
-  if (parts > 1) half = k_load(b, KT(i32, 1), k_off(word, c->act.halves));
-  if (!half || part > 0) sum = k_load(b, KT(i32, 1), k_off(word, c->act.sums));
+  KType t = c->words ? KT(f32, 1) : KT(i32, 1);
+  if (parts > 1) half = k_load(b, t, k_off(word, c->act.halves));
+  if (!half || part > 0) sum = k_load(b, t, k_off(word, c->act.sums));
   return k_splat(b, !half ? sum : part == 0 ? half : k_op2(b, KOP_sub, sum, half));
 }
 
@@ -58,7 +59,7 @@ KVal contract_excess(Contract *c, int zero, KVal total) {
 
 BlockX contract_block_x(Contract *c, KAddr word, KVal total) {
   KBuilder *b = &c->d.b;
-  BlockX x = {.total = total ? k_cvt(b, total, K_f32) : 0};
+  BlockX x = {.total = total && !c->words ? k_cvt(b, total, K_f32) : total};
   if (c->act.planes2) return x;
   x.scale = k_splat(b, k_load(b, KT(f32, 1), k_off(word, c->act.scales)));
   if (total) x.total = k_op2(b, KOP_mul, x.total, x.scale);

@@ -53,8 +53,8 @@ void contract_tile(Contract *c, const Tile *t);
 
 /* ---- integer weights: what every way of multiplying adds, in one order --------------------- */
 
-/* The sum of q over part `part` (of `parts`) of a block of one token, as v16i32; `word` is the
- * token's row at 4 bytes a block. */
+/* The sum of q over part `part` (of `parts`) of a block of one token, as v16i32 (words: v16f32);
+ * `word` is the token's row at 4 bytes a block. */
 KVal contract_total(Contract *c, KAddr word, int parts, int part);
 /* zero * total, which a block's products have too much. */
 KVal contract_excess(Contract *c, int zero, KVal total);

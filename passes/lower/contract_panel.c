@@ -125,12 +125,16 @@ static void tile_block(Contract *c, const PanelPass *s, const PanelTile *t, KVal
     x[k] = k_at(row, along, c->act.block_bytes);
     word[k] = k_at(row, along, 4);
   }
+  /* The next tile's x: short runs of rows, which the machine's own prefetcher does not see coming.
+   */
+  for (uint32_t k = 0; p->words && k < t->tokens; k++)
+    k_prefetch(b, k_off(x[k], t->tokens * c->act.row_bytes));
   for (int part = 0; part < p->parts; part++) {
     KVal product[PANEL_OUTPUTS], total[TILE_TOKENS] = {0};
     for (uint32_t k = 0; k < t->tokens; k++) {
       KVal start = k_int(b, KT(i32, 16), 0);
       bool excess = p->zero && !p->words;
-      if (excess || p->minima) total[k] = contract_total(c, word[k], p->parts, part);
+      if (excess) total[k] = contract_total(c, word[k], p->parts, part);
       if (excess) start = k_op2(b, KOP_sub, start, contract_excess(c, p->zero, total[k]));
       for (uint32_t g = 0; g < t->groups; g++) product[g * t->tokens + k] = start;
     }
@@ -139,6 +143,7 @@ static void tile_block(Contract *c, const PanelPass *s, const PanelTile *t, KVal
     else
       tile_products(c, s, t, part, block, x, product);
     for (uint32_t k = 0; k < t->tokens; k++) {
+      if (p->minima && !total[k]) total[k] = contract_total(c, word[k], p->parts, part);
       BlockX of = contract_block_x(c, word[k], p->minima ? total[k] : 0);
       for (uint32_t g = 0; g < t->groups; g++) {
         KVal scale = panel_scales(b, p, t->group + g, block, part), min = 0;
@@ -194,15 +199,20 @@ static void pass_tokens(Contract *c, const PanelPass *s) {
   KVal first = mma_pass_tokens(c, s);
   uint32_t most = contract_clamped(target->group_tile, TILE_GROUPS);
   uint32_t outputs = most * contract_clamped(target->token_tile, TILE_TOKENS);
+  if (target->panel_words && !s->panel.words) outputs = (outputs + 2) / 3; /* no loop of dot2 */
   if (!c->act.planes2) outputs += outputs / 2; /* two registers an output, not three */
   for (uint32_t g = 0; g < s->panel.groups; g += most) {
     uint32_t groups = s->panel.groups - g < most ? s->panel.groups - g : most;
     uint32_t tokens = contract_clamped(outputs / groups, TILE_TOKENS);
-    KVal tile = k_i64(b, tokens), n = k_op2(b, KOP_sub, s->end, first);
-    KVal whole = k_op2(b, KOP_mul, k_op2(b, KOP_div, n, tile), tile);
-    KVal mid = k_op2(b, KOP_add, first, whole);
-    pass_loop(c, s, first, mid, g, groups, tokens);
-    if (tokens > 1) pass_loop(c, s, mid, s->end, g, groups, 1);
+    KVal at = first;
+    for (; tokens > 1; tokens = s->panel.words && tokens > 2 ? 2 : 1) {
+      KVal tile = k_i64(b, tokens), n = k_op2(b, KOP_sub, s->end, at);
+      KVal whole = k_op2(b, KOP_mul, k_op2(b, KOP_div, n, tile), tile);
+      KVal end = k_op2(b, KOP_add, at, whole);
+      pass_loop(c, s, at, end, g, groups, tokens);
+      at = end;
+    }
+    pass_loop(c, s, at, s->end, g, groups, 1);
   }
 }
 

@@ -182,7 +182,7 @@ typedef struct ActLayout {
 } ActLayout;
 ActLayout act_layout(Storage format, int64_t k);
 /* Whether a block of act_i16 in memory is 32 words q instead of two planes of bytes, of the same
- * size: for what many tokens' products are made of, where the target asks for it. */
+ * size, and the sums are f32: for many tokens' products, where the target asks for it. */
 bool act_in_words(const Lower *l, Storage format, DimId rows);
 /* What of a format a row is made in. */
 typedef struct ActForm {
