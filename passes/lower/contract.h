@@ -74,6 +74,9 @@ bool contract_is_direct(const Contract *c);
 /* The groups of a tile and tokens begin .. end: from weights to stores, inside a par loop. */
 void contract_direct(Contract *c, const Tile *groups, KVal begin, KVal end);
 
+/* Outputs of a tile of many tokens: groups by tokens, from the target's sizes. */
+uint32_t contract_outputs(const Contract *c);
+
 /* ---- integer weights, many tokens: the panel, contract_fill.c ------------------------------- */
 
 /* Blocks of 32 along K of a few groups of 16 rows, unpacked into a local. A block's codes are eight

@@ -146,8 +146,7 @@ bool contract_is_direct(const Contract *c) {
 void contract_direct(Contract *c, const Tile *groups, KVal begin, KVal end) {
   const LowerTarget *target = c->d.l->target;
   uint32_t most = contract_clamped(target->group_tile, TILE_GROUPS) / c->parts * c->parts;
-  uint32_t outputs = target->group_tile * target->token_tile;
-  outputs += outputs / 2; /* two registers an output, as in contract_panel.c */
+  uint32_t outputs = contract_outputs(c);
   for (uint32_t g = 0; g < groups->groups; g += most) {
     uint32_t left = groups->groups - g;
     Direct s = {.begin = begin, .end = end, .ahead = groups->groups / c->parts * c->group_bytes};

@@ -192,15 +192,21 @@ static void pass_loop(Contract *c, const PanelPass *s, KVal lo, KVal hi, uint32_
   k_for_end(b, NULL);
 }
 
+uint32_t contract_outputs(const Contract *c) {
+  const LowerTarget *target = c->d.l->target;
+  uint32_t outputs = contract_clamped(target->group_tile, TILE_GROUPS) *
+                     contract_clamped(target->token_tile, TILE_TOKENS);
+  if (target->panel_words && !c->words) outputs = (outputs + 1) / 2; /* no loop of dot2 */
+  return c->act.planes2 ? outputs : outputs + outputs / 2; /* two registers an output, not three */
+}
+
 /* All tokens of the chunk past the panel. */
 static void pass_tokens(Contract *c, const PanelPass *s) {
   KBuilder *b = &c->d.b;
   const LowerTarget *target = c->d.l->target;
   KVal first = mma_pass_tokens(c, s);
   uint32_t most = contract_clamped(target->group_tile, TILE_GROUPS);
-  uint32_t outputs = most * contract_clamped(target->token_tile, TILE_TOKENS);
-  if (target->panel_words && !s->panel.words) outputs = (outputs + 2) / 3; /* no loop of dot2 */
-  if (!c->act.planes2) outputs += outputs / 2; /* two registers an output, not three */
+  uint32_t outputs = contract_outputs(c);
   for (uint32_t g = 0; g < s->panel.groups; g += most) {
     uint32_t groups = s->panel.groups - g < most ? s->panel.groups - g : most;
     uint32_t tokens = contract_clamped(outputs / groups, TILE_TOKENS);
