@@ -105,10 +105,9 @@ static Status check_state(const Verifier *v, const StateDef *s) {
   const char *where = arena_printf(v->arena, "@%s/%%%s", v->m->name, s->name);
   if (s->slots < 1 || s->context < 1 || s->kv_heads < 1 || s->head_dim < 1)
     return diag_error(v->d, where, "G10: a size below 1");
-  bool known = s->storage == Q_plain ? s->dtype == DT_f16 || s->dtype == DT_f32
-                                     : s->storage == Q_q8_0 && s->dtype == DT_f32;
-  if (!known)
-    return diag_error(v->d, where, "G10: a cache of %s (expected f16, f32 or q8_0)",
+  bool plain = s->dtype == DT_i16 || s->dtype == DT_f16 || s->dtype == DT_f32;
+  if (s->storage == Q_plain ? !plain : s->storage != Q_q8_0 || s->dtype != DT_f32)
+    return diag_error(v->d, where, "G10: a cache of %s (expected i16, f16, f32 or q8_0)",
                       cache_format_name(s));
   uint64_t bytes = 2 * dtype_size(s->dtype); /* keys and values */
   const int64_t sizes[] = {s->slots, s->context, s->kv_heads, s->head_dim};

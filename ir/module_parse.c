@@ -175,9 +175,9 @@ static Status parse_state(GraphParser *p) {
       return lex_error(l, "%s is not within 1..2^40", field[i].name);
     TRY(lex_expect(l, ","));
   }
-  TRY(lex_word(l, "f16, f32 or q8_0", &word));
+  TRY(lex_word(l, "i16, f16, f32 or q8_0", &word));
   if (!cache_format_parse(word, &s))
-    return lex_error(l, "a cache of '%s' (expected f16, f32 or q8_0)", word);
+    return lex_error(l, "a cache of '%s' (expected i16, f16, f32 or q8_0)", word);
   TRY(lex_expect(l, ">"));
   module_state(p->m, &s);
   return OK;

@@ -70,7 +70,8 @@ bool cache_format_parse(const char *name, StateDef *out) {
   out->storage = strcmp(name, "q8_0") == 0 ? Q_q8_0 : Q_plain;
   out->dtype = DT_f32;
   if (out->storage != Q_plain) return true;
-  return dtype_parse(name, &out->dtype) && (out->dtype == DT_f16 || out->dtype == DT_f32);
+  return dtype_parse(name, &out->dtype) &&
+         (out->dtype == DT_f16 || out->dtype == DT_f32 || out->dtype == DT_i16);
 }
 
 bool type_equal(const Type *a, const Type *b) {

@@ -13,7 +13,7 @@
 #include <string.h>
 #include <sys/resource.h>
 
-static const char *const kv_names[] = {"f16", "f32", "q8_0", NULL};
+static const char *const kv_names[] = {"i16", "f16", "f32", "q8_0", NULL};
 static const char *const emit_names[] = {"exe", "lib",   "obj",    "llvm-ir",
                                          "asm", "graph", "kernel", NULL};
 static const char *const task_names[] = {"generate", "embed", "encode", "tokenize", NULL};
@@ -35,7 +35,7 @@ const Option compile_options[] = {
      "fast: a prompt's activations in 8 bits, k-quants folded to 8 (default: exact)",
      prefill_choices},
     {"kv", 0, OPTION_CHOICE, FIELD(kv), NULL,
-     "format of the KV cache (default: f16; f32 with --act f32)", kv_names},
+     "format of the KV cache (default: i16; f32 with --act f32)", kv_names},
     {"cpu", 0, OPTION_STRING, FIELD(cpu), "LEVELS",
      "native, all, or a comma-separated list of ISA levels (default: all)", NULL},
     {"target", 0, OPTION_CHOICE, FIELD(target), NULL,
@@ -183,7 +183,7 @@ static PassOptions pass_options(const Job *j) {
 
 static Status build_graphs(Job *j) {
   const CompileOptions *o = j->o;
-  const char *kv = o->kv ? o->kv : strcmp(o->act, "f32") == 0 ? "f32" : "f16";
+  const char *kv = o->kv ? o->kv : strcmp(o->act, "f32") == 0 ? "f32" : "i16";
   BuildOptions b = {.context = o->context, .chunk = o->chunk};
   StateDef cache = {0};
   cache_format_parse(kv, &cache);

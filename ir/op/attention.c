@@ -74,6 +74,23 @@ static void round_q8_0(float *x, int64_t n) {
   }
 }
 
+/* A head's key as i16 gives it back: s = |x| / 32256 by the Euclidean norm, q = rint(x / s). */
+static void round_i16(float *x, int64_t n) {
+  double sum = 0;
+  for (int64_t i = 0; i < n; i++) sum += (double)x[i] * x[i];
+  double s = sqrt(sum) / 32256;
+  for (int64_t i = 0; i < n; i++) x[i] = s > 0 ? (float)(s * rint(x[i] / s)) : 0;
+}
+
+/* And its values: codes below 2^13 times a power of two. */
+static void round_values_i16(float *x, int64_t n) {
+  float most = 0;
+  for (int64_t i = 0; i < n; i++) most = fmaxf(most, fabsf(x[i]));
+  int e;
+  frexpf(most * (1 + 0x1p-13f), &e);
+  for (int64_t i = 0; i < n; i++) x[i] = most > 0 ? ldexpf(rintf(ldexpf(x[i], 13 - e)), e - 13) : 0;
+}
+
 REF(kv_append) {
   const RefTensor *k = ref_value(c, op->in[1]), *v = ref_value(c, op->in[2]);
   uint32_t index;
@@ -83,9 +100,14 @@ REF(kv_append) {
     return op_error(c->diag, "eval", op, "positions %lld..%lld are beyond the context of %lld",
                     (long long)at, (long long)end - 1, (long long)state->context);
   RefState *cache = &c->states[index];
+  bool codes = state->dtype == DT_i16;
   for (int64_t i = 0; i < k->elements; i++) {
-    cache->k[at * row + i] = round_float(k->f[i], state->dtype);
-    cache->v[at * row + i] = round_float(v->f[i], state->dtype);
+    cache->k[at * row + i] = codes ? k->f[i] : round_float(k->f[i], state->dtype);
+    cache->v[at * row + i] = codes ? v->f[i] : round_float(v->f[i], state->dtype);
+  }
+  for (int64_t i = 0; codes && i < k->elements; i += state->head_dim) {
+    round_i16(cache->k + at * row + i, state->head_dim);
+    round_values_i16(cache->v + at * row + i, state->head_dim);
   }
   for (int64_t i = 0; state->storage == Q_q8_0 && i < k->elements; i += state->head_dim) {
     round_q8_0(cache->k + at * row + i, state->head_dim);

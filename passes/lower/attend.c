@@ -50,7 +50,7 @@ static void find_operands(Attend *a, Lower *l) {
     const StateDef *def;
     a->k = place_state(l, op->in[1], &def);
     a->cache = cache_layout(def);
-    a->key_step = a->cache.dim;
+    a->key_step = a->cache.key_step;
     a->dim_step = 16;
     a->kv_heads = def->kv_heads;
     a->vdim = a->dim;
@@ -75,6 +75,10 @@ static void declare_locals(Attend *a) {
     a->query_act = act_layout(Q_act_i16, a->dim);
     a->query = k_local(b, "q", K_i8, a->tile * a->query_act.row_bytes);
     a->scaled = k_local(b, "scaled", K_f32, 2 * a->tile * a->chunk);
+  } else if (a->cache.i16) {
+    a->query = k_local(b, "q", K_i16, a->tile * ((a->dim + 15) / 16 * 16));
+    a->scaled = k_local(b, "scale", K_f32, a->tile);
+    a->weights = k_local(b, "weights", K_i32, a->tile * a->chunk / 2);
   } else {
     a->query = k_local(b, "q", K_f32, a->tile * ((a->dim + 15) / 16 * 16));
   }
@@ -400,7 +404,12 @@ static void attend_one(Attend *a, Lower *l, DimId queries) {
 /* Rows a tile: what the target says and the locals (64 KiB) have room for. */
 static uint32_t rows_of_tile(const Attend *a, uint32_t wanted) {
   uint32_t n = wanted < MAX_TILE ? wanted : MAX_TILE;
-  int64_t floats = a->dim + 64 + (a->cache.q8 ? 3 : 1) * a->chunk + attend_row(a);
+  int64_t floats = a->dim + 64 +
+                   (a->cache.q8    ? 3
+                    : a->cache.i16 ? 2
+                                   : 1) *
+                       a->chunk +
+                   attend_row(a);
   while (n > 1 && n * floats * 4 > 60 * 1024) n--;
   return n ? n : 1;
 }

@@ -31,7 +31,8 @@ typedef struct Attend {
    */
   KVal query, p, sums;
   ActLayout query_act; /* q8_0: of a row of `query`, which is bytes then */
-  KVal scaled;         /* q8_0: local [2][tile][chunk], see attend_q8.c */
+  KVal scaled;         /* q8_0: local [2][tile][chunk], see attend_q8.c; i16: [tile], of queries */
+  KVal weights;        /* i16: local [tile][chunk / 2] of weights, two i16 a word */
   /* of the tile being computed */
   uint32_t tile, vectors; /* rows; vectors of keys or columns that they meet at once */
   KVal kv_head, head[MAX_TILE], token[MAX_TILE], position[MAX_TILE]; /* position: v16i32 */
@@ -59,13 +60,15 @@ int64_t attend_stride(const Attend *a, const Place *p, int axis);
 
 /* The tile's queries into the local. */
 void attend_load_queries(Attend *a);
-/* s[i * n + v]: the scores of row i and keys key + 16 v .. + 15, before any cap. */
+/* s[i * n + v]: the scores of row a->row + i and keys key + 16 v .. + 15, before any cap. */
 void attend_scores(Attend *a, KVal key, uint32_t n, KVal *s);
 /* Adds the values of `count` keys from `first` on, times their weights, to the sums. */
 void attend_add_values(Attend *a, KVal first, KVal count, const Shares *shares);
 /* Without a cache: a launch that lays keys out as in one. */
 void attend_pack_keys(Attend *a, Lower *l);
 
+/* For one token: the key one chunk behind `key` is prefetched. */
+void attend_prefetch_keys(Attend *a, KVal key);
 /* For one token, while `n` vectors of keys from `key` on meet `step` dimensions: as much of their
  * values is prefetched. */
 void attend_prefetch_values(Attend *a, KVal key, uint32_t n, KVal d, int64_t step);
@@ -79,6 +82,18 @@ void attend_q8_weights(Attend *a, KVal first, KVal count, int64_t c, uint32_t wi
 KVal attend_q8_weight(Attend *a, uint32_t i, KVal j, int64_t block);
 /* 16 codes of the value of one key, from column 16 * vec. */
 KVal attend_q8_value(Attend *a, KVal key, int64_t vec);
+
+/* ---- attend_i16.c ---- */
+
+void attend_i16_scores(Attend *a, KVal key, uint32_t n, KVal *s);
+/* Adds the exponents of the values of `n` vectors of keys from `key` on to their scores. */
+void attend_i16_raise(Attend *a, KVal key, uint32_t n, KVal *s);
+/* By what weights of keys key .. key+15 are multiplied in their own sum. */
+KVal attend_i16_share(Attend *a, KVal key);
+/* Keeps the weights of row i and 64 keys from `key` (counted within the chunk) on. */
+void attend_i16_keep(Attend *a, uint32_t i, KVal key, const KVal *p);
+/* o[i * wide + v]: the sums of row i and column vector c + v over `count` keys from `first` on. */
+void attend_i16_columns(Attend *a, KVal first, KVal count, int64_t c, uint32_t wide, KVal *o);
 
 /* ---- attend_tile.c ---- */
 

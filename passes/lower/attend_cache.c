@@ -40,6 +40,12 @@ void attend_load_queries(Attend *a) {
     KAddr from = k_at(k_at(k_addr(a->qb), a->token[i], attend_stride(a, &a->q, 0)), a->head[i],
                       attend_stride(a, &a->q, 1));
     QueryRow r = {a, from};
+    if (a->cache.i16) {
+      KAddr to = k_off(k_addr(a->query), i * row);
+      KVal scale = cache_codes(&a->d, to, a->dim, query_vector, &r);
+      k_store(b, scale, k_off(k_addr(a->scaled), i));
+      continue;
+    }
     if (a->cache.q8) {
       KAddr to = k_off(k_addr(a->query), i * a->query_act.row_bytes);
       act_quantise(&a->d, (ActForm){.format = Q_act_i16}, to, a->dim, query_vector, &r);
@@ -74,10 +80,11 @@ void attend_prefetch_values(Attend *a, KVal key, uint32_t n, KVal d, int64_t ste
   prefetch_cache(a, at, step * 16 * n);
 }
 
-static void prefetch_next_keys(Attend *a, KVal key) {
+void attend_prefetch_keys(Attend *a, KVal key) {
   if (!a->stream) return;
-  KAddr at = k_at(k_at(k_addr(a->kb), a->kv_head, a->cache.key_head), key, a->cache.dim);
-  prefetch_cache(a, k_off(at, a->chunk * a->cache.dim), a->cache.dim);
+  const CacheLayout *c = &a->cache;
+  KAddr at = k_at(k_at(k_addr(a->kb), a->kv_head, c->key_head), key, c->key_step);
+  prefetch_cache(a, k_off(at, a->chunk * c->key_step), c->key_step);
 }
 
 /* ---- keys ---------------------------------------------------------------------------------- */
@@ -103,6 +110,10 @@ void attend_scores(Attend *a, KVal key, uint32_t n, KVal *s) {
   KBuilder *b = &a->d.b;
   if (a->cache.q8) {
     attend_q8_scores(a, key, n, s);
+    return;
+  }
+  if (a->cache.i16) {
+    attend_i16_scores(a, key, n, s);
     return;
   }
   int64_t step = a->dim % 4 == 0 ? 4 : 1;
@@ -198,6 +209,13 @@ static KVal load_weight(Attend *a, uint32_t i, KVal j, int64_t block) {
   return k_splat(b, k_load(b, KT(f32, 1), k_off(k_at(k_addr(a->p), j, 1), i * a->chunk)));
 }
 
+static void add_sums(Attend *a, int64_t c, uint32_t wide, const KVal *o, const Shares *shares) {
+  for (uint32_t i = 0; i < a->tile * wide; i++) {
+    KAddr at = k_off(k_addr(a->sums), (i / wide) * attend_row(a) + 16 * (c + i % wide));
+    attend_sum(a, i / wide, at, o[i], shares);
+  }
+}
+
 /* `wide` vectors of columns from vector `c` on. */
 static void add_columns(Attend *a, KVal first, KVal count, const Shares *shares, int64_t c,
                         uint32_t wide) {
@@ -205,10 +223,15 @@ static void add_columns(Attend *a, KVal first, KVal count, const Shares *shares,
   uint32_t n = a->tile * wide;
   KVal o[MAX_TILE * KEY_VECTORS];
   for (uint32_t i = 0; i < n; i++) o[i] = k_f32(b, 16, 0);
+  if (a->cache.i16) {
+    attend_i16_columns(a, first, count, c, wide, o);
+    add_sums(a, c, wide, o, shares);
+    return;
+  }
   if (a->cache.q8) attend_q8_weights(a, first, count, c, wide);
   KVal j = k_for(b, "j", k_i64(b, 0), count, 1, n, o);
   KVal key = k_op2(b, KOP_add, first, j), value[KEY_VECTORS];
-  if (c == 0) prefetch_next_keys(a, key);
+  if (c == 0) attend_prefetch_keys(a, key);
   for (uint32_t v = 0; v < wide; v++) value[v] = load_value(a, key, c + v);
   for (uint32_t i = 0; i < a->tile; i++) {
     KVal p = 0;
@@ -219,10 +242,7 @@ static void add_columns(Attend *a, KVal first, KVal count, const Shares *shares,
     }
   }
   k_for_end(b, o);
-  for (uint32_t i = 0; i < n; i++) {
-    KAddr at = k_off(k_addr(a->sums), (i / wide) * attend_row(a) + 16 * (c + i % wide));
-    attend_sum(a, i / wide, at, o[i], shares);
-  }
+  add_sums(a, c, wide, o, shares);
 }
 
 void attend_add_values(Attend *a, KVal first, KVal count, const Shares *shares) {

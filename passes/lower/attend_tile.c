@@ -139,6 +139,7 @@ static void score_block(Attend *a, const KeyRange *r, KVal lo, KVal block, KVal 
     KVal key = k_add64(b, block, 16 * first);
     attend_scores(a, key, n, s);
     cap(a, a->tile * n, s);
+    if (a->cache.i16) attend_i16_raise(a, key, n, s);
     hide(a, r, key, n, s);
     for (uint32_t i = 0; i < a->tile; i++)
       for (uint32_t v = 0; v < n; v++) {
@@ -148,17 +149,23 @@ static void score_block(Attend *a, const KeyRange *r, KVal lo, KVal block, KVal 
   }
 }
 
-/* Weights of row i in place of the scores of 64 keys; gives l with their sum. */
-static KVal weigh(Attend *a, uint32_t i, KVal at, KVal m, KVal l) {
+/* Weights of row i in place of the scores of 64 keys; gives l with their sum. share: i16, see
+ * attend_i16_share. */
+static KVal weigh(Attend *a, uint32_t i, KVal at, KVal m, const KVal *share, KVal l) {
   KBuilder *b = &a->d.b;
-  KVal p[KEY_VECTORS];
+  KVal p[KEY_VECTORS], sum[2];
   for (int v = 0; v < KEY_VECTORS; v++) {
     KAddr x = k_off(weight_at(a, i, at), 16 * v);
-    p[v] = math_exp2_decay(b, k_op2(b, KOP_sub, k_load(b, KT(f32, 16), x), m));
-    k_store(b, p[v], x);
+    KVal d = k_op2(b, KOP_sub, k_load(b, KT(f32, 16), x), m);
+    p[v] = a->cache.i16 ? math_exp2_decay_short(b, d) : math_exp2_decay(b, d);
+    if (!a->cache.i16) k_store(b, p[v], x);
   }
-  KVal sum = k_op2(b, KOP_add, k_op2(b, KOP_add, p[0], p[1]), k_op2(b, KOP_add, p[2], p[3]));
-  return k_op2(b, KOP_add, l, sum);
+  if (a->cache.i16) attend_i16_keep(a, i, at, p);
+  for (int v = 0; v < 2; v++)
+    sum[v] = a->cache.i16 ? k_fma(b, p[2 * v + 1], share[2 * v + 1],
+                                  k_op2(b, KOP_mul, p[2 * v], share[2 * v]))
+                          : k_op2(b, KOP_add, p[2 * v], p[2 * v + 1]);
+  return k_op2(b, KOP_add, l, k_op2(b, KOP_add, sum[0], sum[1]));
 }
 
 Softmax attend_chunk(Attend *a, const KeyRange *r, KVal lo, KVal hi) {
@@ -171,10 +178,17 @@ Softmax attend_chunk(Attend *a, const KeyRange *r, KVal lo, KVal hi) {
   KVal block = k_for(b, "kb", lo, hi, KEY_BLOCK, a->tile, x.m);
   score_block(a, r, lo, block, x.m);
   k_for_end(b, x.m);
-  for (uint32_t i = 0; i < a->tile; i++) x.m[i] = k_splat(b, k_op1(b, KOP_reduce_max, x.m[i]));
+  for (uint32_t i = 0; i < a->tile; i++) {
+    KVal m = k_op1(b, KOP_reduce_max, x.m[i]);
+    if (a->cache.i16) m = k_op2(b, KOP_sub, m, k_f32(b, 1, 12.98));
+    x.m[i] = k_splat(b, m);
+  }
   KVal count = k_op2(b, KOP_sub, hi, lo);
   KVal at = k_for(b, "at", k_i64(b, 0), count, KEY_BLOCK, a->tile, x.l);
-  for (uint32_t i = 0; i < a->tile; i++) x.l[i] = weigh(a, i, at, x.m[i], x.l[i]);
+  KVal share[KEY_VECTORS] = {0}, first = k_op2(b, KOP_add, lo, at);
+  for (int v = 0; a->cache.i16 && v < KEY_VECTORS; v++)
+    share[v] = attend_i16_share(a, k_add64(b, first, 16 * v));
+  for (uint32_t i = 0; i < a->tile; i++) x.l[i] = weigh(a, i, at, x.m[i], share, x.l[i]);
   k_for_end(b, x.l);
   return x;
 }

@@ -217,24 +217,35 @@ Place lower_requant(Lower *l, ValueId v, Storage format);
 /* How a cache lies in memory: keys [kv_heads][context / 16][head_dim][16], then values
  * [kv_heads][context][head_dim padded to 16], both in the state's dtype.
  *
+ * i16: keys [kv_heads][context / 16] of codes in i16 [head_dim padded to 2, / 2][16][2], behind
+ * them their scales, f32 [16], and the exponents of their values, f32 [16]; values [kv_heads]
+ * [context / 32][16][head_dim padded to 16][2], a key's codes beside those of the 16th behind it.
+ *
  * q8_0, head_dim padded to 32, bytes: keys [kv_heads][context / 16][head_dim / 4][16][4] (codes
  * plus 128, as dot4 takes them), values [kv_heads][context][head_dim] (signed), then the scales of
  * keys and those of values, f16 [kv_heads][context / 16][head_dim / 32][16]. */
-enum { KEY_BLOCK = 64 }; /* keys that share one step of the running softmax */
+enum { CACHE_EXPONENT = 100 }; /* i16: a value is code * 2^e, |e| at most this */
+enum { KEY_BLOCK = 64 };       /* keys that share one step of the running softmax */
 typedef struct CacheLayout {
   KScalar type;
   int64_t context, dim, padded;                 /* context padded to KEY_BLOCK */
+  int64_t key_step;                             /* elements a key */
   int64_t key_head, value_head;                 /* elements a head */
   int64_t values;                               /* element at which values begin */
-  bool q8;                                      /* then elements are bytes, and: */
+  bool i16;                                     /* codes for keys and values */
+  bool q8;                                      /* elements are bytes, and: */
   int64_t key_scales, value_scales, scale_head; /* where they begin; bytes a head */
   uint64_t bytes;
 } CacheLayout;
 CacheLayout cache_layout(const StateDef *s);
 /* Bytes of one position's key and value of one head. */
 static inline int64_t cache_key_bytes(const CacheLayout *c) {
-  return (c->dim + c->padded) * (int64_t)kscalar_size(c->type) + (c->q8 ? c->dim / 8 : 0);
+  return (c->key_step + c->padded) * (int64_t)kscalar_size(c->type) + (c->q8 ? c->dim / 8 : 0);
 }
+/* The codes of an i16 cache for the k elements that `x` gives, to `to` (i16, room for a multiple of
+ * 16, 0 beyond k): rint(x * 32256 / |x|) by the Euclidean norm, so that the product of two such
+ * rows fits 31 bits. Gives their scale, |x| / 32256. */
+KVal cache_codes(Draft *d, KAddr to, int64_t k, RowFn *x, void *user);
 Place place_state(Lower *l, ValueId v, const StateDef **def);
 DimId past_dim(Lower *l); /* P, or 0 */
 

@@ -4,8 +4,8 @@
  * literals: dynamic:  freq_i = base^(-2i/dim) * exp(-2i/(dim-2) * log(stretch)), stretch from
  * seq_len; longrope: freq_i = 1 / (list_i * base^(2i/dim)), list chosen by seq_len. kv_append
  * writes keys transposed in blocks of 16 positions (lower.h, CacheLayout), so that attention loads
- * 16 keys of one dimension as one vector: a scatter here, once, for a load there, many times. For a
- * q8_0 cache a head's row goes through a local, where it is quantised.
+ * 16 keys of one dimension as one vector: a scatter here, once, for a load there, many times. For
+ * an i16 or q8_0 cache a head's row goes through a local, where it is quantised.
  */
 #include "passes/lower/lower.h"
 
@@ -294,16 +294,16 @@ static KVal q8_block(KBuilder *b, KAddr x, KAddr to, int64_t zero) {
   return half;
 }
 
-/* The codes of one key, four dimensions a word, to the words of its lane. */
-static void scatter_codes(Append *a, KVal codes, KAddr to) {
+/* The codes of one key, `each` dimensions a word, to the words of its lane. */
+static void scatter_codes(Append *a, int64_t each, KVal codes, KAddr to) {
   KBuilder *b = &a->d.b;
-  for (int64_t d = 0; d < a->c.dim; d += 64) {
+  for (int64_t d = 0; d < a->c.dim; d += 16 * each) {
     KAddr from = k_off(k_addr(codes), d), at = k_lane(k_off(to, 16 * d), 16);
-    if (a->c.dim - d >= 64) {
+    if (a->c.dim - d >= 16 * each) {
       k_store(b, k_load(b, KT(i32, 16), from), at);
       continue;
     }
-    KVal there = k_op2(b, KOP_lt, k_iota(b), k_int(b, KT(i32, 16), (a->c.dim - d) / 4));
+    KVal there = k_op2(b, KOP_lt, k_iota(b), k_int(b, KT(i32, 16), (a->c.dim - d) / each));
     k_store_mask(b, k_load_mask(b, KT(i32, 16), from, there), at, there);
   }
 }
@@ -326,8 +326,64 @@ static void append_q8(Append *a, KVal row, KVal codes) {
       k_store(b, half, k_off(scale, d));
     }
     KAddr key = k_at(k_at(k_addr(a->buffer), a->h, c->key_head), block, 16 * c->dim);
-    if (!values) scatter_codes(a, codes, k_at(key, lane, 4));
+    if (!values) scatter_codes(a, 4, codes, k_at(key, lane, 4));
   }
+}
+
+typedef struct RowOf {
+  KBuilder *b;
+  KVal row;
+} RowOf;
+
+static KVal row_vector(void *user, KVal col, KVal mask) {
+  const RowOf *r = user;
+  return lanes_at(r->b, k_at(k_addr(r->row), col, 1), K_f32, mask);
+}
+
+/* The row's values to every second element from `to` on: rint(x * 2^-e), below 2^13; gives e. */
+static KVal value_codes(Append *a, KVal row, KAddr to) {
+  KBuilder *b = &a->d.b;
+  KVal most = k_f32(b, 16, 0);
+  for (int64_t d = 0; d < a->c.padded; d += 16) {
+    KVal x = k_op1(b, KOP_abs, k_load(b, KT(f32, 16), k_off(k_addr(row), d)));
+    most = k_op2(b, KOP_max, most, x);
+  }
+  /* what would be rounded to 2^13 has an exponent more */
+  KVal e = k_op2(b, KOP_add, k_bits(b, k_op1(b, KOP_reduce_max, most), K_i32),
+                 k_int(b, KT(i32, 1), 1024));
+  e = k_op2(b, KOP_lshr, e, k_int(b, KT(i32, 1), 23));
+  e = k_op2(b, KOP_sub, e, k_int(b, KT(i32, 1), 127 + 12));
+  e = k_op2(b, KOP_max, e, k_int(b, KT(i32, 1), -CACHE_EXPONENT));
+  e = k_op2(b, KOP_min, e, k_int(b, KT(i32, 1), CACHE_EXPONENT));
+  KVal power = k_op2(b, KOP_sub, k_int(b, KT(i32, 1), 127), e);
+  power = k_splat(b, k_bits(b, k_op2(b, KOP_shl, power, k_int(b, KT(i32, 1), 23)), K_f32));
+  for (int64_t d = 0; d < a->c.padded; d += 16) {
+    KVal x = k_load(b, KT(f32, 16), k_off(k_addr(row), d));
+    KVal q = k_cvt(b, k_op1(b, KOP_rint, k_op2(b, KOP_mul, x, power)), K_i32);
+    k_store(b, k_cvt(b, q, K_i16), k_lane(k_off(to, 2 * d), 2));
+  }
+  return k_cvt(b, e, K_f32);
+}
+
+static void append_i16(Append *a, KVal row, KVal codes) {
+  KBuilder *b = &a->d.b;
+  const CacheLayout *c = &a->c;
+  append_row(a, false, k_addr(row), K_f32, 1);
+  RowOf r = {b, row};
+  KVal scale = cache_codes(&a->d, k_addr(codes), a->width, row_vector, &r);
+  KVal block = k_op2(b, KOP_lshr, a->at, k_i64(b, 4));
+  KAddr key = k_at(k_at(k_addr(a->buffer), a->h, c->key_head), block, 16 * c->key_step);
+  key = k_at(key, k_op2(b, KOP_and, a->at, k_i64(b, 15)), 2);
+  scatter_codes(a, 2, codes, key);
+  k_store(b, scale, k_off(key, 16 * c->dim));
+  for (int64_t d = a->width / 16 * 16; d < c->padded; d += 16)
+    k_store(b, k_f32(b, 16, 0), k_off(k_addr(row), d));
+  append_row(a, true, k_addr(row), K_f32, 1);
+  KAddr value = k_at(k_off(k_addr(a->buffer), c->values), a->h, c->value_head);
+  value = k_at(value, k_op2(b, KOP_lshr, a->at, k_i64(b, 5)), 32 * c->padded);
+  value = k_at(value, k_op2(b, KOP_and, a->at, k_i64(b, 15)), 2 * c->padded);
+  value = k_at(value, k_op2(b, KOP_and, block, k_i64(b, 1)), 1);
+  k_store(b, value_codes(a, row, value), k_off(key, 16 * (c->dim + 2)));
 }
 
 static void lower_append(Lower *l, const Op *op) {
@@ -352,9 +408,9 @@ static void lower_append(Lower *l, const Op *op) {
   a.buffer = draft_buffer(d, &a.cache, a.c.type, true);
   KVal past = past_dim(l) ? draft_dim(d, past_dim(l)) : k_i64(b, 0);
   KVal row = 0, codes = 0;
-  if (a.c.q8) {
-    row = k_local(b, "row", K_f32, a.c.dim);
-    codes = k_local(b, "codes", K_i8, a.c.dim);
+  if (a.c.q8 || a.c.i16) {
+    row = k_local(b, "row", K_f32, (a.c.dim + 15) / 16 * 16);
+    codes = k_local(b, "codes", a.c.q8 ? K_i8 : K_i16, (a.c.dim + 15) / 16 * 16);
   }
   KVal p = k_par(b, "p", draft_dim(d, d->extent));
   a.t = k_op2(b, KOP_div, p, heads);
@@ -362,6 +418,8 @@ static void lower_append(Lower *l, const Op *op) {
   a.at = k_op2(b, KOP_add, past, a.t);
   if (a.c.q8)
     append_q8(&a, row, codes);
+  else if (a.c.i16)
+    append_i16(&a, row, codes);
   else
     append_floats(&a);
   k_par_end(b);

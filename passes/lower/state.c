@@ -4,7 +4,7 @@
 static CacheLayout q8_layout(const StateDef *s) {
   CacheLayout c = {.type = K_i8, .q8 = true};
   c.context = (int64_t)align_up((uint64_t)s->context, KEY_BLOCK);
-  c.dim = c.padded = (int64_t)align_up((uint64_t)s->head_dim, 32);
+  c.dim = c.padded = c.key_step = (int64_t)align_up((uint64_t)s->head_dim, 32);
   c.key_head = c.value_head = c.context * c.dim;
   c.scale_head = c.context * (c.dim / 32) * 2;
   c.values = s->kv_heads * c.key_head;
@@ -17,10 +17,13 @@ static CacheLayout q8_layout(const StateDef *s) {
 
 CacheLayout cache_layout(const StateDef *s) {
   if (s->storage == Q_q8_0) return q8_layout(s);
-  CacheLayout c = {.type = kscalar_of(s->dtype), .dim = s->head_dim};
+  CacheLayout c = {.i16 = s->dtype == DT_i16, .dim = s->head_dim};
+  c.type = kscalar_of(s->dtype);
+  if (c.i16) c.dim = (int64_t)align_up((uint64_t)c.dim, 2);
+  c.key_step = c.i16 ? c.dim + 4 : c.dim;
   c.context = (int64_t)align_up((uint64_t)s->context, KEY_BLOCK);
   c.padded = (int64_t)align_up((uint64_t)s->head_dim, 16);
-  c.key_head = c.context * c.dim;
+  c.key_head = c.context * c.key_step;
   c.value_head = c.context * c.padded;
   c.values = s->kv_heads * c.key_head;
   uint64_t elements = (uint64_t)(c.values + s->kv_heads * c.value_head);
@@ -37,6 +40,46 @@ Place place_state(Lower *l, ValueId v, const StateDef **def) {
   return (Place){.bind = {.space = KS_state, .index = x->index},
                  .dtype = (*def)->dtype,
                  .bytes = cache_layout(*def).bytes};
+}
+
+/* ---- codes of 16 bits ---------------------------------------------------------------------- */
+
+typedef struct Codes {
+  KBuilder *b;
+  KAddr to;
+  RowFn *x;
+  void *user;
+  KVal inverse;
+} Codes;
+
+static void square_body(void *user, KVal col, KVal mask, KVal *carry) {
+  Codes *c = user;
+  KVal x = c->x(c->user, col, mask);
+  if (mask) x = k_select(c->b, mask, x, k_f32(c->b, 16, 0));
+  carry[0] = k_fma(c->b, x, x, carry[0]);
+}
+
+static void code_body(void *user, KVal col, KVal mask, KVal *carry) {
+  (void)carry;
+  Codes *c = user;
+  KVal x = c->x(c->user, col, mask);
+  if (mask) x = k_select(c->b, mask, x, k_f32(c->b, 16, 0));
+  KVal q = k_op1(c->b, KOP_rint, k_op2(c->b, KOP_mul, x, c->inverse));
+  k_store(c->b, k_cvt(c->b, k_cvt(c->b, q, K_i32), K_i16), k_at(c->to, col, 1));
+}
+
+/* Squares of what is below 2^-50 may vanish or lose bits: that is 0. */
+KVal cache_codes(Draft *d, KAddr to, int64_t k, RowFn *x, void *user) {
+  KBuilder *b = &d->b;
+  Codes c = {.b = b, .to = to, .x = x, .user = user};
+  KVal sum = k_f32(b, 16, 0), none = k_f32(b, 1, 0);
+  draft_span(d, k_i64(b, 0), k_i64(b, k), 1, &sum, square_body, &c);
+  KVal norm = k_op1(b, KOP_sqrt, k_op1(b, KOP_reduce_add, sum));
+  KVal some = k_op2(b, KOP_gt, norm, k_f32(b, 1, 0x1p-50));
+  KVal inverse = k_op2(b, KOP_div, k_f32(b, 1, 32256), norm);
+  c.inverse = k_splat(b, k_select(b, some, inverse, none));
+  draft_span(d, k_i64(b, 0), k_i64(b, k), 0, NULL, code_body, &c);
+  return k_select(b, some, k_op2(b, KOP_mul, norm, k_f32(b, 1, 1.0 / 32256)), none);
 }
 
 DimId past_dim(Lower *l) {

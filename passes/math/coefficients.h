@@ -19,6 +19,9 @@ static const float exp2_tail[] = {
     0.693147242f, 0.240226552f, 0.0555027239f, 0.00961706322f, 0.00134182035f, 0.00015820509f,
 };
 
+/* The same; error of 1 + r * this 2^-18.4 */
+static const float exp2_short_tail[] = {0.693124175f, 0.240240991f, 0.0559064262f, 0.00958285294f};
+
 /* (log(1 + f) - f + f^2/2) / f^3, sqrt(1/2) <= 1 + f <= sqrt(2); error 2^-29.8 */
 static const float log_tail[] = {
     0.333333135f,  -0.250000149f, 0.200020611f,  -0.166676268f, 0.142204404f,

@@ -55,14 +55,22 @@ KVal math_exp(KBuilder *b, KVal x) {
 
 /* x + 1.5 * 2^23 holds rint(x) in its low bits. At -127 the polynomial is exactly 1 and its
  * exponent becomes 0, all other bits being 0. */
-KVal math_exp2_decay(KBuilder *b, KVal x) {
+static KVal exp2_decay(KBuilder *b, KVal x, const float *tail, int n) {
   KVal magic = math_f32(b, x, 0x1.8p23);
   x = k_op2(b, KOP_max, math_f32(b, x, -127), x);
   KVal t = k_op2(b, KOP_add, x, magic);
   KVal r = k_op2(b, KOP_sub, x, k_op2(b, KOP_sub, t, magic));
-  KVal p = k_fma(b, math_poly(b, r, exp2_tail, COUNT(exp2_tail)), r, math_f32(b, x, 1));
+  KVal p = k_fma(b, math_poly(b, r, tail, n), r, math_f32(b, x, 1));
   KVal power = k_op2(b, KOP_shl, k_bits(b, t, K_i32), math_i32(b, x, 23));
   return k_bits(b, k_op2(b, KOP_add, k_bits(b, p, K_i32), power), K_f32);
+}
+
+KVal math_exp2_decay(KBuilder *b, KVal x) {
+  return exp2_decay(b, x, exp2_tail, COUNT(exp2_tail));
+}
+
+KVal math_exp2_decay_short(KBuilder *b, KVal x) {
+  return exp2_decay(b, x, exp2_short_tail, COUNT(exp2_short_tail));
 }
 
 KVal math_log(KBuilder *b, KVal x) {

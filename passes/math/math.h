@@ -29,6 +29,9 @@ KVal math_exp_core(KBuilder *b, KVal x);
 /* 2^x of x <= 0, for weights that are summed: 1 ulp down to 2^-126, below that within 2^-126, and 0
  * from -127 on. Half the instructions of math_exp. */
 KVal math_exp2_decay(KBuilder *b, KVal x);
+/* The same with an error of 2^-18.4, for weights that are rounded to 14 bits anyway. Two
+ * instructions less. */
+KVal math_exp2_decay_short(KBuilder *b, KVal x);
 /* |x| with the sign of `sign`. */
 KVal math_copysign(KBuilder *b, KVal x, KVal sign);
 /* `y`, but NaN where x is NaN. */

@@ -105,7 +105,7 @@ QUESTIONS = {
 
 
 def test_answers(folder):
-    for options in ((), ("--act", "i8"), ("--quant", "none", "--act", "f32"), ("--quant", "q4_0"), ("--kv", "f32"), ("--kv", "q8_0")):
+    for options in ((), ("--act", "i8"), ("--quant", "none", "--act", "f32"), ("--quant", "q4_0"), ("--kv", "f32"), ("--kv", "f16"), ("--kv", "q8_0")):
         for question, answer in QUESTIONS.items():
             said = run(program(*options), "--temp", "0", question).stdout.strip()
             assert said == answer, f"{options}: {question} -> {said}"
@@ -173,7 +173,7 @@ def test_same_bits(folder):
 def test_long_contexts(folder):
     """Several chunks of keys: one step splits them over threads, and joins them as prefill does."""
     ids = sample_ids(700)
-    for kv in ("f16", "q8_0", "f32"):
+    for kv in ("i16", "f16", "q8_0", "f32"):
         app = program("--context", "1024", "--kv", kv)
         want = logits(app, folder, [ids], "-t", "1")
         for options in (("-t", "2"), ("-t", "5"), ("--entry", "decode"), ("--entry", "decode", "-t", "3")):

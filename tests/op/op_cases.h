@@ -179,6 +179,31 @@ CASE("attention_kv, chunks, mask", SUM, RUNS(520, 2),
      "%q: tensor<Sx9x8 x f32>, %k: tensor<Sx1x8 x f32>, %v: tensor<Sx1x8 x f32>, "
      "%mask: tensor<(P+S) x f32>",
      "y: %y", ATTEND(", %mask {scale = 0.35, causal = true}"))
+/* Queries are rounded as keys are, weights by up to 2^-14 of a chunk's largest share; the reference
+ * does neither. Together twice what rounding values to f16 would be. */
+CASE("attention_kv, i16", 1e-3, RUNS(7, 1, 3, 60), CACHE("i16"), QKV, "y: %y",
+     ATTEND(" {scale = 0.204, causal = true}"))
+CASE("attention_kv, i16, heads of 37, cap", 1e-3, RUNS(70, 1),
+     "state %kv : cache<slots=1, context=100, kv_heads=2, head_dim=37, i16>\n",
+     "%q: tensor<Sx4x37 x f32>, %k: tensor<Sx2x37 x f32>, %v: tensor<Sx2x37 x f32>", "y: %y",
+     ATTEND(" {scale = 0.1644, causal = true, softcap = 3}"))
+CASE("attention_kv, i16, heads of 160, mask", 1e-3, RUNS(5, 1),
+     "state %kv : cache<slots=1, context=64, kv_heads=1, head_dim=160, i16>\n",
+     "%q: tensor<Sx2x160 x f32>, %k: tensor<Sx1x160 x f32>, %v: tensor<Sx1x160 x f32>, "
+     "%mask: tensor<(P+S) x f32>",
+     "y: %y", ATTEND(", %mask {scale = 0.079, causal = true}"))
+CASE("attention_kv, i16, window", 1e-3, RUNS(90, 1), CACHE("i16"), QKV, "y: %y",
+     ATTEND(" {scale = 0.204, causal = true, window = 30}"))
+CASE("attention_kv, i16, chunks", 1e-3, RUNS(255, 1, 1, 290, 9), DEEP("1", "i16"), DEEP_QKV,
+     "y: %y", ATTEND(" {scale = 0.35, causal = true}"))
+CASE("attention_kv, i16, chunks, window", 1e-3, RUNS(300, 1, 200, 1), DEEP("1", "i16"), DEEP_QKV,
+     "y: %y", ATTEND(" {scale = 0.35, causal = true, window = 150}"))
+CASE("attention_kv, i16, keys of zero", 1e-3, RUNS(40, 1), CACHE("i16"), QKV, "y: %y",
+     "%z = sub %k, %k\n %c = kv_append %kv, %z, %v\n"
+     "%y = attention_kv %q, %c {scale = 0.204, causal = true}\n")
+CASE("attention_kv, i16, values of zero", 1e-3, RUNS(40, 1), CACHE("i16"), QKV, "y: %y",
+     "%z = sub %v, %v\n %c = kv_append %kv, %k, %z\n"
+     "%y = attention_kv %q, %c {scale = 0.204, causal = true}\n")
 /* The query enters in 15 bits: half of 1 / 16256 of its largest element each. */
 CASE("attention_kv, q8_0", 1e-4, RUNS(7, 1, 3, 60), CACHE("q8_0"), QKV, "y: %y",
      ATTEND(" {scale = 0.204, causal = true}"))

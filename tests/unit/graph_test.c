@@ -342,7 +342,7 @@ static void parser_refuses(void **state) {
   refuses("module @m { state %s : cache<slots=0, context=1, kv_heads=1, head_dim=1, f16> }",
           "slots");
   refuses("module @m { state %s : cache<slots=1, context=1, kv_heads=1, head_dim=1, q4_0> }",
-          "cache of 'q4_0' (expected f16, f32 or q8_0)");
+          "cache of 'q4_0' (expected i16, f16, f32 or q8_0)");
   refuses("module @m { state %s : cache<slots=1, context=1, kv_heads=1, head_dim=1, i8> }",
           "cache of 'i8'");
   refuses(GRAPH("%y = relus %x"), "is it 'relu'?");
