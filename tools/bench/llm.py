@@ -141,10 +141,10 @@ def compile_rows(a, ingot, out, bars):
 
 
 def kv_bytes(tensors, kind):
-    """Bytes of one position in the KV cache: the rows of every key and value matrix."""
+    """Bytes of one position in the KV cache: the rows of every key and value matrix (i16 without its norms)."""
     ends = ("attn_k.weight", "attn_v.weight", "k_proj.weight", "v_proj.weight")
     values = sum(t["shape"][0] for t in tensors if t["name"].endswith(ends))
-    return values * {"f16": 2, "f32": 4, "q8_0": 34 / 32}[kind]
+    return values * {"i16": 2, "f16": 2, "f32": 4, "q8_0": 34 / 32}[kind]
 
 
 def bytes_per_token(tensors):
