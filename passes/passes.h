@@ -14,7 +14,7 @@ typedef struct PassOptions {
   Storage quant;   /* Q_plain: keep what the model has; else the format for weights of linears */
   bool quant_none; /* --quant none: every weight is computed in f32 */
   ActFormat act;   /* how activations enter contractions with integer weights */
-  bool fast;       /* entries of many tokens: act i8, and weights folded where they can be */
+  bool fast;       /* entries that read a prompt: act i8, weights folded where they can be */
 } PassOptions;
 
 /* What --quant may say: none, keep, and every format that is computed; NULL-terminated. */

@@ -16,8 +16,7 @@
  * alone. `act` is the option's where the format is of integers, f32 elsewhere; but what an output
  * matrix reads has i16 when the option is i8: one row a run, while 8 bits there make a third of the
  * whole error (SmolLM2 Q4_1: KL 0.0029 against 0.0019 so; llama.cpp 0.0028). With --prefill fast,
- * entries of many tokens have i8 and fold the weights that can be folded; what runs token by token
- * stays.
+ * the entries that read a prompt have i8 and fold the weights that can be folded; decode stays.
  */
 #include "passes/util.h"
 

@@ -190,10 +190,11 @@ static Status build_graphs(Job *j) {
   b.kv = cache.dtype;
   b.kv_storage = cache.storage;
   TRY(model_build(j->model, &b, j->d, &j->module));
-  if (strcmp(o->prefill, "fast") != 0) return OK;
+  PassOptions p = pass_options(j);
+  if (!p.fast) return OK;
   if (!module_find_graph(j->module, "prefill"))
     return diag_error(j->d, "--prefill", "this model reads no prompt; --act i8 is for encoders");
-  if (strcmp(o->act, "f32") == 0)
+  if (p.act == ACT_f32)
     return diag_error(j->d, "--prefill", "fast takes activations in 8 bits, not --act f32");
   return OK;
 }

@@ -76,11 +76,11 @@ static void declare_locals(Attend *a) {
     a->query = k_local(b, "q", K_i8, a->tile * a->query_act.row_bytes);
     a->scaled = k_local(b, "scaled", K_f32, 2 * a->tile * a->chunk);
   } else if (a->cache.i16) {
-    a->query = k_local(b, "q", K_i16, a->tile * ((a->dim + 15) / 16 * 16));
+    a->query = k_local(b, "q", K_i16, a->tile * attend_query_row(a));
     a->scaled = k_local(b, "scale", K_f32, a->tile);
     a->weights = k_local(b, "weights", K_i32, a->tile * a->chunk / 2);
   } else {
-    a->query = k_local(b, "q", K_f32, a->tile * ((a->dim + 15) / 16 * 16));
+    a->query = k_local(b, "q", K_f32, a->tile * attend_query_row(a));
   }
   a->p = k_local(b, "p", K_f32, a->tile * a->chunk);
   a->sums = k_local(b, "sums", K_f32, a->tile * attend_row(a));
@@ -401,15 +401,16 @@ static void attend_one(Attend *a, Lower *l, DimId queries) {
   if (c.most > 1) join_chunks(a, l, &c, queries);
 }
 
+/* Floats that a row has for each key of a chunk, at most. */
+static int64_t floats_of_key(const Attend *a) {
+  if (a->cache.q8) return 3;
+  return a->cache.i16 ? 2 : 1;
+}
+
 /* Rows a tile: what the target says and the locals (64 KiB) have room for. */
 static uint32_t rows_of_tile(const Attend *a, uint32_t wanted) {
   uint32_t n = wanted < MAX_TILE ? wanted : MAX_TILE;
-  int64_t floats = a->dim + 64 +
-                   (a->cache.q8    ? 3
-                    : a->cache.i16 ? 2
-                                   : 1) *
-                       a->chunk +
-                   attend_row(a);
+  int64_t floats = a->dim + 64 + floats_of_key(a) * a->chunk + attend_row(a);
   while (n > 1 && n * floats * 4 > 60 * 1024) n--;
   return n ? n : 1;
 }

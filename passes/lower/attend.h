@@ -51,6 +51,9 @@ typedef struct Shares {
 static inline int64_t attend_row(const Attend *a) { /* floats of a row of sums */
   return a->cache.q8 ? a->cache.dim : (a->vdim + 15) / 16 * 16;
 }
+static inline int64_t attend_query_row(const Attend *a) { /* elements of a row of queries */
+  return (a->dim + 15) / 16 * 16;
+}
 static inline KVal k_add64(KBuilder *b, KVal x, int64_t y) {
   return k_op2(b, KOP_add, x, k_i64(b, y));
 }
@@ -88,6 +91,8 @@ KVal attend_q8_value(Attend *a, KVal key, int64_t vec);
 void attend_i16_scores(Attend *a, KVal key, uint32_t n, KVal *s);
 /* Adds the exponents of the values of `n` vectors of keys from `key` on to their scores. */
 void attend_i16_raise(Attend *a, KVal key, uint32_t n, KVal *s);
+/* The maximum m of scores, less what leaves weights 2^(s - m) as codes. */
+KVal attend_i16_maximum(Attend *a, KVal m);
 /* By what weights of keys key .. key+15 are multiplied in their own sum. */
 KVal attend_i16_share(Attend *a, KVal key);
 /* Keeps the weights of row i and 64 keys from `key` (counted within the chunk) on. */

@@ -35,7 +35,7 @@ static KVal query_vector(void *user, KVal col, KVal mask) {
 
 void attend_load_queries(Attend *a) {
   KBuilder *b = &a->d.b;
-  int64_t row = (a->dim + 15) / 16 * 16;
+  int64_t row = attend_query_row(a);
   for (uint32_t i = 0; i < a->tile; i++) {
     KAddr from = k_at(k_at(k_addr(a->qb), a->token[i], attend_stride(a, &a->q, 0)), a->head[i],
                       attend_stride(a, &a->q, 1));
@@ -62,7 +62,7 @@ void attend_load_queries(Attend *a) {
 /* Element d of row i, splat. */
 static KVal load_query(Attend *a, uint32_t i, KVal d, int64_t d_off) {
   KBuilder *b = &a->d.b;
-  KAddr at = k_off(k_at(k_addr(a->query), d, 1), i * ((a->dim + 15) / 16 * 16) + d_off);
+  KAddr at = k_off(k_at(k_addr(a->query), d, 1), i * attend_query_row(a) + d_off);
   return k_splat(b, k_load(b, KT(f32, 1), at));
 }
 

@@ -22,7 +22,7 @@ static KAddr keys_at(const Attend *a, KVal key) {
 void attend_i16_scores(Attend *a, KVal key, uint32_t n, KVal *s) {
   KBuilder *b = &a->d.b;
   const CacheLayout *c = &a->cache;
-  int64_t step = c->dim % 8 == 0 ? 8 : 2, row = (a->dim + 15) / 16 * 16;
+  int64_t step = c->dim % 8 == 0 ? 8 : 2, row = attend_query_row(a);
   KAddr block = keys_at(a, key);
   for (uint32_t i = 0; i < a->tile * n; i++) s[i] = k_int(b, KT(i32, 16), 0);
   KVal d = k_for(b, "d", k_i64(b, 0), k_i64(b, c->dim), step, a->tile * n, s);
@@ -62,15 +62,15 @@ void attend_i16_raise(Attend *a, KVal key, uint32_t n, KVal *s) {
   }
 }
 
+KVal attend_i16_maximum(Attend *a, KVal m) {
+  return k_op2(&a->d.b, KOP_sub, m, k_f32(&a->d.b, 1, 12.98));
+}
+
 /* Behind the last key anything may stand: it is made finite, to be multiplied by 0. */
 KVal attend_i16_share(Attend *a, KVal key) {
   KBuilder *b = &a->d.b;
-  KType i32 = KT(i32, 16);
-  KVal e = k_cvt(b, load_exponents(a, key), K_i32);
-  e = k_op2(b, KOP_max, e, k_int(b, i32, -CACHE_EXPONENT));
-  e = k_op2(b, KOP_min, e, k_int(b, i32, CACHE_EXPONENT));
-  KVal biased = k_op2(b, KOP_sub, k_int(b, i32, 127), e);
-  return k_bits(b, k_op2(b, KOP_shl, biased, k_int(b, i32, 23)), K_f32);
+  KVal e = cache_exponent(b, k_cvt(b, load_exponents(a, key), K_i32));
+  return cache_power(b, e);
 }
 
 static KAddr weight_at(const Attend *a, uint32_t i, KVal pair) {

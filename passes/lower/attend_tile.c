@@ -180,7 +180,7 @@ Softmax attend_chunk(Attend *a, const KeyRange *r, KVal lo, KVal hi) {
   k_for_end(b, x.m);
   for (uint32_t i = 0; i < a->tile; i++) {
     KVal m = k_op1(b, KOP_reduce_max, x.m[i]);
-    if (a->cache.i16) m = k_op2(b, KOP_sub, m, k_f32(b, 1, 12.98));
+    if (a->cache.i16) m = attend_i16_maximum(a, m);
     x.m[i] = k_splat(b, m);
   }
   KVal count = k_op2(b, KOP_sub, hi, lo);

@@ -18,10 +18,10 @@
  *
  * That is one token (decode): a par iteration streams `row_groups` groups at once. Many tokens pass
  * weights that were unpacked before (contract_panel.c, contract_amx.c) or are met where they stand
- * (contract_direct.c); each output's order of
- * additions, contract_add, is the same in all forms. When the cluster splits the result in equal
- * parts (gate, up), a tile holds the same rows of every part, so that the epilogue sees them side
- * by side. Float weights (or act f32): contract_float.c, and for many tokens contract_f32.c.
+ * (contract_direct.c); each output's order of additions, contract_add, is the same in all forms.
+ * When the cluster splits the result in equal parts (gate, up), a tile holds the same rows of every
+ * part, so that the epilogue sees them side by side. Float weights (or act f32): contract_float.c,
+ * and for many tokens contract_f32.c.
  */
 #include "passes/lower/contract.h"
 

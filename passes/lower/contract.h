@@ -68,14 +68,25 @@ BlockX contract_block_x(Contract *c, KAddr word, KVal total);
  * where folded weights have it behind the panel. */
 KVal contract_add(Contract *c, KVal acc, KVal product, KVal scale, KVal min, const BlockX *x);
 
+/* ---- integer weights, many tokens: shared by contract_panel.c and contract_direct.c ---------- */
+
+/* Codes of one block of a few groups: where each has its eight vectors; bits, parts: QuantInts. */
+typedef struct BlockCodes {
+  uint32_t groups;
+  KAddr at[TILE_GROUPS];
+  int bits, parts;
+} BlockCodes;
+/* sum[g * tokens + k] += the codes of part `part` times x[k], a token's block: exact, in i32. */
+void contract_products(Contract *c, const BlockCodes *w, int part, uint32_t tokens, const KAddr *x,
+                       KVal *sum);
+/* Outputs of a tile of many tokens: groups by tokens, from the target's sizes. */
+uint32_t contract_outputs(const Contract *c);
+
 /* ---- integer weights met where they stand, many tokens: contract_direct.c ------------------- */
 
 bool contract_is_direct(const Contract *c);
 /* The groups of a tile and tokens begin .. end: from weights to stores, inside a par loop. */
 void contract_direct(Contract *c, const Tile *groups, KVal begin, KVal end);
-
-/* Outputs of a tile of many tokens: groups by tokens, from the target's sizes. */
-uint32_t contract_outputs(const Contract *c);
 
 /* ---- integer weights, many tokens: the panel, contract_fill.c ------------------------------- */
 

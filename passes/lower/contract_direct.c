@@ -45,11 +45,11 @@ static void prefetch_lines(Contract *c, const Direct *s, KVal block, KVal n) {
 /* One block of every output of a tile. */
 static void direct_block(Contract *c, const Direct *s, const Tile *t, KVal block, KVal *acc) {
   KBuilder *b = &c->d.b;
-  KAddr x[TILE_TOKENS], word[TILE_TOKENS], w[TILE_GROUPS];
-  KVal product[TILE_GROUPS * TILE_TOKENS];
-  QuantInts form, of_group;
-  for (uint32_t g = 0; g < t->groups; g++) w[g] = block_of(c, s, g, block);
-  c->quant->unpack_ints(b, w[0], k_i64(b, 0), &form); /* its values are not used */
+  KAddr x[TILE_TOKENS], word[TILE_TOKENS];
+  KVal product[TILE_GROUPS * TILE_TOKENS], scale[TILE_GROUPS];
+  QuantInts form = quant_form(c->quant);
+  BlockCodes w = {.groups = t->groups, .bits = form.bits, .parts = form.parts};
+  for (uint32_t g = 0; g < t->groups; g++) w.at[g] = block_of(c, s, g, block);
   for (uint32_t k = 0; k < t->tokens; k++) {
     KAddr row = k_at(k_addr(c->x), t->token[k], c->act.row_bytes);
     x[k] = k_at(row, block, c->act.block_bytes);
@@ -59,21 +59,10 @@ static void direct_block(Contract *c, const Direct *s, const Tile *t, KVal block
         k_op2(b, KOP_sub, k_int(b, KT(i32, LANES), 0), contract_excess(c, form.zero, total));
     for (uint32_t g = 0; g < t->groups; g++) product[g * t->tokens + k] = start;
   }
-  for (int j = 0; j < 8; j++) {
-    KVal code[TILE_GROUPS];
-    for (uint32_t g = 0; g < t->groups; g++)
-      code[g] = k_load(b, KT(i32, LANES), k_off(w[g], LINE * j));
-    for (uint32_t k = 0; k < t->tokens; k++) {
-      KVal four = k_splat(b, k_load(b, KT(i32, 1), k_off(x[k], 4 * j)));
-      for (uint32_t g = 0; g < t->groups; g++) {
-        KVal *to = &product[g * t->tokens + k];
-        *to = k_dot4(b, code[g], four, *to, form.bits);
-      }
-    }
-  }
-  KVal scale[TILE_GROUPS];
+  contract_products(c, &w, 0, t->tokens, x, product);
   for (uint32_t g = 0; g < t->groups; g++) {
-    c->quant->unpack_ints(b, w[g], k_i64(b, 0), &of_group);
+    QuantInts of_group;
+    c->quant->unpack_ints(b, w.at[g], k_i64(b, 0), &of_group);
     scale[g] = of_group.scale[0];
   }
   for (uint32_t k = 0; k < t->tokens; k++) {

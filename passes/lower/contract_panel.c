@@ -53,38 +53,44 @@ static KVal four_codes(Contract *c, KAddr x, int64_t offset) {
   return k_splat(b, k_load(b, KT(i32, 1), k_off(x, offset)));
 }
 
-/* sums[i] += codes of part `part` times x, for every output i of the tile: exact, in i32. `block`
- * counts in the panel, `x` are the tokens' blocks. */
-static void tile_products(Contract *c, const PanelPass *s, const PanelTile *t, int part, KVal block,
-                          const KAddr *x, KVal *sum) {
+void contract_products(Contract *c, const BlockCodes *w, int part, uint32_t tokens, const KAddr *x,
+                       KVal *sum) {
   KBuilder *b = &c->d.b;
-  const Panel *p = &s->panel;
-  int n = 8 / p->parts;
-  uint32_t outputs = t->groups * t->tokens;
+  int n = 8 / w->parts;
+  uint32_t outputs = w->groups * tokens;
   KVal hi[PANEL_OUTPUTS];
   for (uint32_t i = 0; i < outputs; i++) hi[i] = k_int(b, KT(i32, 16), 0);
   for (int j = part * n; j < (part + 1) * n; j++) {
     KVal code[TILE_GROUPS];
-    for (uint32_t g = 0; g < t->groups; g++)
-      code[g] = k_load(b, KT(i32, 16), k_off(panel_codes(p, t->group + g, block), j * VECTOR));
-    for (uint32_t k = 0; k < t->tokens; k++) {
+    for (uint32_t g = 0; g < w->groups; g++)
+      code[g] = k_load(b, KT(i32, 16), k_off(w->at[g], j * VECTOR));
+    for (uint32_t k = 0; k < tokens; k++) {
       if (c->act.planes2) {
         KVal x_hi = four_codes(c, x[k], 4 * j);
-        for (uint32_t g = 0; g < t->groups; g++) {
-          KVal *to = &hi[g * t->tokens + k];
-          *to = k_dot4(b, code[g], x_hi, *to, p->bits);
+        for (uint32_t g = 0; g < w->groups; g++) {
+          KVal *to = &hi[g * tokens + k];
+          *to = k_dot4(b, code[g], x_hi, *to, w->bits);
         }
       }
       KVal x_lo = four_codes(c, x[k], (c->act.planes2 ? 32 : 0) + 4 * j);
-      for (uint32_t g = 0; g < t->groups; g++) {
-        KVal *to = &sum[g * t->tokens + k];
-        *to = k_dot4(b, code[g], x_lo, *to, p->bits);
+      for (uint32_t g = 0; g < w->groups; g++) {
+        KVal *to = &sum[g * tokens + k];
+        *to = k_dot4(b, code[g], x_lo, *to, w->bits);
       }
     }
   }
   if (!c->act.planes2) return;
   for (uint32_t i = 0; i < outputs; i++)
     sum[i] = k_op2(b, KOP_add, k_op2(b, KOP_shl, hi[i], k_int(b, KT(i32, 16), 7)), sum[i]);
+}
+
+/* Of every output of the tile: `block` counts in the panel, `x` are the tokens' blocks. */
+static void tile_products(Contract *c, const PanelPass *s, const PanelTile *t, int part, KVal block,
+                          const KAddr *x, KVal *sum) {
+  const Panel *p = &s->panel;
+  BlockCodes w = {.groups = t->groups, .bits = p->bits, .parts = p->parts};
+  for (uint32_t g = 0; g < t->groups; g++) w.at[g] = panel_codes(p, t->group + g, block);
+  contract_products(c, &w, part, t->tokens, x, sum);
 }
 
 /* The same where codes and x are words. A loop, not unrolled: of a long block LLVM makes low halves

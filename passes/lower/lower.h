@@ -246,6 +246,9 @@ static inline int64_t cache_key_bytes(const CacheLayout *c) {
  * 16, 0 beyond k): rint(x * 32256 / |x|) by the Euclidean norm, so that the product of two such
  * rows fits 31 bits. Gives their scale, |x| / 32256. */
 KVal cache_codes(Draft *d, KAddr to, int64_t k, RowFn *x, void *user);
+/* An exponent e of values (i32) within its bounds, and 2^-e. */
+KVal cache_exponent(KBuilder *b, KVal e);
+KVal cache_power(KBuilder *b, KVal e);
 Place place_state(Lower *l, ValueId v, const StateDef **def);
 DimId past_dim(Lower *l); /* P, or 0 */
 

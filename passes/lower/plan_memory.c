@@ -48,15 +48,16 @@ static uint64_t first_fit(const LaunchList *l, const bool *placed, const Block *
   return at.offset;
 }
 
-/* Places the blocks in this order; what it takes. */
+/* Places the blocks in this order, NULL: as they are numbered; what it takes. */
 static uint64_t place_all(LaunchList *l, const uint32_t *order) {
   uint64_t total = 0;
   bool *placed = mem_alloc(l->nblocks + 1);
   for (uint32_t i = 0; i < l->nblocks; i++) {
-    Block *b = &l->block[order[i]];
+    uint32_t at = order ? order[i] : i;
+    Block *b = &l->block[at];
     if (b->first == UINT32_MAX) continue;
     b->offset = first_fit(l, placed, b);
-    placed[order[i]] = true;
+    placed[at] = true;
     if (b->offset + b->bytes > total) total = b->offset + b->bytes;
   }
   mem_free(placed);
@@ -65,11 +66,11 @@ static uint64_t place_all(LaunchList *l, const uint32_t *order) {
 
 /* Largest first; blocks of one size keep their order. A deep model has hundreds. */
 static void by_size(const LaunchList *l, uint32_t *order) {
-  for (uint32_t i = 1; i < l->nblocks; i++) {
-    uint32_t at = i, block = order[i];
-    for (; at > 0 && l->block[order[at - 1]].bytes < l->block[block].bytes; at--)
+  for (uint32_t i = 0; i < l->nblocks; i++) {
+    uint32_t at = i;
+    for (; at > 0 && l->block[order[at - 1]].bytes < l->block[i].bytes; at--)
       order[at] = order[at - 1];
-    order[at] = block;
+    order[at] = i;
   }
 }
 
@@ -77,14 +78,10 @@ uint64_t plan_memory(LaunchList *l) {
   uint32_t *order = mem_alloc((l->nblocks + 1) * sizeof *order);
   find_lives(l);
   /* Blocks are numbered as they are made, which is the order of first use up to views. */
-  for (uint32_t i = 0; i < l->nblocks; i++) order[i] = i;
-  uint64_t by_use = place_all(l, order), total;
+  uint64_t by_use = place_all(l, NULL);
   by_size(l, order);
-  total = place_all(l, order);
-  if (total >= by_use) {
-    for (uint32_t i = 0; i < l->nblocks; i++) order[i] = i;
-    total = place_all(l, order);
-  }
+  uint64_t total = place_all(l, order);
+  if (total >= by_use) total = place_all(l, NULL);
   mem_free(order);
   return total;
 }

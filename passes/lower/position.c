@@ -352,11 +352,8 @@ static KVal value_codes(Append *a, KVal row, KAddr to) {
   KVal e = k_op2(b, KOP_add, k_bits(b, k_op1(b, KOP_reduce_max, most), K_i32),
                  k_int(b, KT(i32, 1), 1024));
   e = k_op2(b, KOP_lshr, e, k_int(b, KT(i32, 1), 23));
-  e = k_op2(b, KOP_sub, e, k_int(b, KT(i32, 1), 127 + 12));
-  e = k_op2(b, KOP_max, e, k_int(b, KT(i32, 1), -CACHE_EXPONENT));
-  e = k_op2(b, KOP_min, e, k_int(b, KT(i32, 1), CACHE_EXPONENT));
-  KVal power = k_op2(b, KOP_sub, k_int(b, KT(i32, 1), 127), e);
-  power = k_splat(b, k_bits(b, k_op2(b, KOP_shl, power, k_int(b, KT(i32, 1), 23)), K_f32));
+  e = cache_exponent(b, k_op2(b, KOP_sub, e, k_int(b, KT(i32, 1), 127 + 12)));
+  KVal power = k_splat(b, cache_power(b, e));
   for (int64_t d = 0; d < a->c.padded; d += 16) {
     KVal x = k_load(b, KT(f32, 16), k_off(k_addr(row), d));
     KVal q = k_cvt(b, k_op1(b, KOP_rint, k_op2(b, KOP_mul, x, power)), K_i32);
@@ -409,8 +406,9 @@ static void lower_append(Lower *l, const Op *op) {
   KVal past = past_dim(l) ? draft_dim(d, past_dim(l)) : k_i64(b, 0);
   KVal row = 0, codes = 0;
   if (a.c.q8 || a.c.i16) {
-    row = k_local(b, "row", K_f32, (a.c.dim + 15) / 16 * 16);
-    codes = k_local(b, "codes", a.c.q8 ? K_i8 : K_i16, (a.c.dim + 15) / 16 * 16);
+    int64_t room = (a.c.dim + 15) / 16 * 16;
+    row = k_local(b, "row", K_f32, room);
+    codes = k_local(b, "codes", a.c.q8 ? K_i8 : K_i16, room);
   }
   KVal p = k_par(b, "p", draft_dim(d, d->extent));
   a.t = k_op2(b, KOP_div, p, heads);

@@ -1,5 +1,6 @@
 /* States: how a KV cache lies in memory (lower.h, CacheLayout), and where it is. */
 #include "passes/lower/lower.h"
+#include "passes/math/math.h"
 
 static CacheLayout q8_layout(const StateDef *s) {
   CacheLayout c = {.type = K_i8, .q8 = true};
@@ -80,6 +81,16 @@ KVal cache_codes(Draft *d, KAddr to, int64_t k, RowFn *x, void *user) {
   c.inverse = k_splat(b, k_select(b, some, inverse, none));
   draft_span(d, k_i64(b, 0), k_i64(b, k), 0, NULL, code_body, &c);
   return k_select(b, some, k_op2(b, KOP_mul, norm, k_f32(b, 1, 1.0 / 32256)), none);
+}
+
+KVal cache_exponent(KBuilder *b, KVal e) {
+  e = k_op2(b, KOP_max, e, math_i32(b, e, -CACHE_EXPONENT));
+  return k_op2(b, KOP_min, e, math_i32(b, e, CACHE_EXPONENT));
+}
+
+KVal cache_power(KBuilder *b, KVal e) {
+  KVal biased = k_op2(b, KOP_sub, math_i32(b, e, 127), e);
+  return k_bits(b, k_op2(b, KOP_shl, biased, math_i32(b, e, 23)), K_f32);
 }
 
 DimId past_dim(Lower *l) {

@@ -85,8 +85,8 @@ struct ThreadPool {
   atomic_ullong rallied;           /* `rally` with it */
   atomic_bool quit;
   unsigned n, started, awake; /* started: worker 0 counted; awake: part of the last job */
-  uint64_t next, all_done,
-      arrivals; /* first lap and `done` of the next job; arrivals to wait for */
+  uint64_t next, all_done;    /* first lap and `done` of the next job */
+  uint64_t arrivals;          /* to wait for */
   Pauses pauses;
   Worker worker[];
 };

@@ -224,6 +224,15 @@ static uint8_t **states_new(World *w) {
 
 /* ---- all cases ---- */
 
+/* The formats that are computed. */
+static const char *const STORAGES[] = {
+#define QUANT(name, ggml, block, bytes, packed) #name,
+#define QUANT_NAMED(name, ggml, block, bytes)
+#include "ir/quants.def"
+#undef QUANT
+#undef QUANT_NAMED
+};
+
 typedef struct CaseList {
   OpCase *c;
   size_t n, cap;
@@ -278,13 +287,6 @@ static OpCase one_token(const OpCase *c) {
 
 /* `shapes`: how many of the linear shapes; `randoms`: how many random graphs. */
 static CaseList all_cases(Arena *a, size_t shapes, uint32_t randoms) {
-  static const char *const storages[] = {
-#define QUANT(name, ggml, block, bytes, packed) #name,
-#define QUANT_NAMED(name, ggml, block, bytes)
-#include "ir/quants.def"
-#undef QUANT
-#undef QUANT_NAMED
-  };
   const char *const acts[] = {"f32", "i16", "i8", FOLDED};
   static const struct {
     int n, k;
@@ -292,11 +294,11 @@ static CaseList all_cases(Arena *a, size_t shapes, uint32_t randoms) {
   } shape[] = {{131, 72, true}, {16, 32, false}, {5, 96, false}, {200, 33, true}, {49, 288, false}};
   CaseList l = {0};
   for (size_t i = 0; i < COUNT(TABLE); i++) *VEC_PUSH(l.c, l.n, l.cap) = TABLE[i];
-  for (size_t s = 0; s < COUNT(storages); s++) {
+  for (size_t s = 0; s < COUNT(STORAGES); s++) {
     for (size_t i = 0; i < COUNT(shape) && i < shapes; i++)
       for (size_t t = 0; t < COUNT(acts); t++)
-        add_linear(a, &l, storages[s], acts[t], shape[i].n, shape[i].k, shape[i].bias);
-    add_gather(a, &l, storages[s]);
+        add_linear(a, &l, STORAGES[s], acts[t], shape[i].n, shape[i].k, shape[i].bias);
+    add_gather(a, &l, STORAGES[s]);
   }
   for (uint32_t i = 0; i < randoms; i++) add_random(a, &l, i);
   return l;

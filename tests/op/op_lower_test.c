@@ -173,19 +173,12 @@ static float *columns_of(Arena *a, const char *storage, const char *attrs, bool 
  * 256 can mean, which of few levels is above the largest that they do mean. */
 static void folding_rounds_to_the_nearest(void **state) {
   (void)state;
-  static const char *const storages[] = {
-#define QUANT(name, ggml, block, bytes, packed) #name,
-#define QUANT_NAMED(name, ggml, block, bytes)
-#include "ir/quants.def"
-#undef QUANT
-#undef QUANT_NAMED
-  };
   int folded = 0;
-  for (size_t s = 0; s < COUNT(storages); s++) {
-    if (!folds(storages[s])) continue;
+  for (size_t s = 0; s < COUNT(STORAGES); s++) {
+    if (!folds(STORAGES[s])) continue;
     Arena *a = arena_new();
-    const float *x = columns_of(a, storages[s], "act = f32", false);
-    const float *y = columns_of(a, storages[s], arena_printf(a, "act = %s", FOLDED), true);
+    const float *x = columns_of(a, STORAGES[s], "act = f32", false);
+    const float *y = columns_of(a, STORAGES[s], arena_printf(a, "act = %s", FOLDED), true);
     double bias = 0, largest = 0;
     for (int n = 0; n < FOLD_N; n++)
       for (int half = 0; half < 2; half++) {
@@ -199,7 +192,7 @@ static void folding_rounds_to_the_nearest(void **state) {
         }
       }
     if (largest > 1.25 || fabs(bias) > 0.1 || largest == 0)
-      fail_msg("%s: off by %.3f steps at most, %.4f on average", storages[s], largest, bias);
+      fail_msg("%s: off by %.3f steps at most, %.4f on average", STORAGES[s], largest, bias);
     arena_free(a);
     folded++;
   }
