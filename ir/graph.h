@@ -165,7 +165,10 @@ typedef struct I64List {
 #define ATTRS_rope_table(F) F(f64, scale)
 #define ATTRS_rope_freqs(F)                                                                        \
   F(rope_kind, kind) F(f64, base) F(i64, dim) F(f64, factor) F(i64, original)
-#define ATTRS_attention(F) F(f64, scale) F(i64, window) F(f64, softcap) F(bool, causal)
+/* act: of attention without a cache, i16: queries, keys and values as over a cache of i16, of heads
+ * of CODED_HEAD at most. */
+enum { CODED_HEAD = 256 };
+#define ATTRS_attention(F) F(f64, scale) F(i64, window) F(f64, softcap) F(bool, causal) F(act, act)
 
 typedef enum AttrKind {
   AK_i64,
@@ -396,6 +399,8 @@ typedef struct OpInfo {
 const OpInfo *op_info(OpCode code);
 OpCode op_parse(const char *name); /* OP_none when unknown */
 bool attrs_equal(const OpInfo *info, const Attrs *a, const Attrs *b);
+/* Whether an attention without a cache can have act = i16. */
+bool attention_codes(const Graph *g, const Op *op);
 
 /* ---- text and checking
  * --------------------------------------------------------------------------------- */

@@ -156,8 +156,22 @@ static bool of_a_prompt(const Graph *g) {
   return strcmp(g->name, "prefill") == 0 || strcmp(g->name, "logits") == 0;
 }
 
+/* Attention without a cache, beside linears that read i8: i16, which costs nothing beside what 8
+ * bits do. */
+static bool choose_attention(Graph *g, bool coded) {
+  bool changed = false;
+  for (OpId o = 1; o < g->nops; o++) {
+    Op *op = graph_get(g, o);
+    if (op->dead || op->code != OP_attention) continue;
+    ActFormat act = coded && attention_codes(g, op) ? ACT_i16 : ACT_f32;
+    changed |= act != op->attrs.attention.act;
+    op->attrs.attention.act = act;
+  }
+  return changed;
+}
+
 static bool choose_acts(Graph *g, const PassOptions *options) {
-  bool changed = false, *output = mem_alloc(g->nops * sizeof *output);
+  bool coded = false, changed = false, *output = mem_alloc(g->nops * sizeof *output);
   bool fast = options->fast && options->act != ACT_f32 && of_a_prompt(g);
   ActFormat act = fast ? ACT_i8 : options->act;
   mark_output_ops(g, output);
@@ -170,10 +184,11 @@ static bool choose_acts(Graph *g, const PassOptions *options) {
     if (want.linear.act == ACT_i8 && output[o]) want.linear.act = ACT_i16;
     want.linear.fold = fast && want.linear.act == ACT_i8 && quant_folds(quant_def(s));
     changed |= !attrs_equal(op_info(OP_linear), &op->attrs, &want);
+    coded |= want.linear.act == ACT_i8;
     op->attrs = want;
   }
   mem_free(output);
-  return changed;
+  return choose_attention(g, coded) || changed;
 }
 
 Status pass_quantize(Module *m, PassCtx *c, bool *changed) {

@@ -6,13 +6,15 @@
  * window > 0 and |p - j| >= window, or when the mask holds 0 there. A query that sees no key gives
  * zeros. Spans put sequences one behind the other: each row (q0, q1, k0, k1) lets queries q0..q1-1
  * see keys k0..k1-1 and no others; every query is in one span. kv_append writes keys and values at
- * positions P..P+S-1, where P is the module's symbol `P`.
+ * positions P..P+S-1, where P is the module's symbol `P`. With act = i16 keys and values without a
+ * cache are rounded as kv_append rounds them for a cache of i16.
  */
 #include "ir/graph_impl.h"
 #include "ir/op/common.h"
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 static bool literal(const Graph *g, DimId dim, int64_t *out) {
   return dim_is_const(g->module->dims, dim, out);
@@ -91,6 +93,13 @@ static void round_values_i16(float *x, int64_t n) {
   for (int64_t i = 0; i < n; i++) x[i] = most > 0 ? ldexpf(rintf(ldexpf(x[i], 13 - e)), e - 13) : 0;
 }
 
+static void round_heads_i16(float *k, float *v, int64_t heads, int64_t width, int64_t v_width) {
+  for (int64_t i = 0; i < heads; i++) {
+    round_i16(k + i * width, width);
+    round_values_i16(v + i * v_width, v_width);
+  }
+}
+
 REF(kv_append) {
   const RefTensor *k = ref_value(c, op->in[1]), *v = ref_value(c, op->in[2]);
   uint32_t index;
@@ -105,10 +114,9 @@ REF(kv_append) {
     cache->k[at * row + i] = codes ? k->f[i] : round_float(k->f[i], state->dtype);
     cache->v[at * row + i] = codes ? v->f[i] : round_float(v->f[i], state->dtype);
   }
-  for (int64_t i = 0; codes && i < k->elements; i += state->head_dim) {
-    round_i16(cache->k + at * row + i, state->head_dim);
-    round_values_i16(cache->v + at * row + i, state->head_dim);
-  }
+  if (codes)
+    round_heads_i16(cache->k + at * row, cache->v + at * row, k->dim[0] * k->dim[1],
+                    state->head_dim, state->head_dim);
   for (int64_t i = 0; state->storage == Q_q8_0 && i < k->elements; i += state->head_dim) {
     round_q8_0(cache->k + at * row + i, state->head_dim);
     round_q8_0(cache->v + at * row + i, state->head_dim);
@@ -153,6 +161,8 @@ INFER(attention_kv) {
 }
 VERIFY(attention_kv) {
   (void)g;
+  if (op->attrs.attention.act != ACT_f32)
+    return op_error(d, where, op, "has an act: what a cache holds is in the cache's own format");
   return verify_attention_attrs(op, d, where);
 }
 
@@ -179,8 +189,18 @@ INFER(attention) {
   out[0].dim[2] = operand_type(g, op, 2)->dim[2];
   return OK;
 }
+bool attention_codes(const Graph *g, const Op *op) {
+  int64_t width;
+  for (uint32_t i = 0; i < 3; i++)
+    if (!literal(g, operand_type(g, op, i)->dim[2], &width) || width > CODED_HEAD) return false;
+  return true;
+}
+
 VERIFY(attention) {
-  (void)g;
+  if (op->attrs.attention.act == ACT_i8)
+    return op_error(d, where, op, "act is i8 (expected f32 or i16)");
+  if (op->attrs.attention.act == ACT_i16 && !attention_codes(g, op))
+    return op_error(d, where, op, "act is i16 of heads of more than %d", CODED_HEAD);
   return verify_attention_attrs(op, d, where);
 }
 
@@ -268,6 +288,14 @@ REF(attention) {
   keys.kv_heads = k->dim[1];
   keys.width = k->dim[2];
   keys.v_width = v->dim[2];
+  if (op->attrs.attention.act == ACT_i16) {
+    float *codes = ARENA_ARRAY(c->arena, float, (size_t)(k->elements + v->elements) + 1);
+    memcpy(codes, k->f, (size_t)k->elements * sizeof *codes);
+    memcpy(codes + k->elements, v->f, (size_t)v->elements * sizeof *codes);
+    round_heads_i16(codes, codes + k->elements, keys.n * keys.kv_heads, keys.width, keys.v_width);
+    keys.k = codes;
+    keys.v = codes + k->elements;
+  }
   attend(c, op, q, &keys, ref_result(c, op->out[0]));
   return OK;
 }

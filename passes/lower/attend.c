@@ -52,6 +52,7 @@ static void find_operands(Attend *a, Lower *l) {
     a->cache = cache_layout(def);
     a->key_step = a->cache.key_step;
     a->dim_step = 16;
+    a->value_step = a->cache.padded;
     a->kv_heads = def->kv_heads;
     a->vdim = a->dim;
   } else {
@@ -59,6 +60,7 @@ static void find_operands(Attend *a, Lower *l) {
     a->v = fixed(l, op->in[2]);
     a->kv_heads = dim_literal(l, a->k.dim[1]);
     a->vdim = dim_literal(l, a->v.dim[2]);
+    a->cache.i16 = a->attrs->act == ACT_i16;
   }
   a->group = a->heads / a->kv_heads;
   a->chunk = a->attrs->window > 0 && a->attrs->window <= 8 * WINDOW_CHUNK ? WINDOW_CHUNK : CHUNK;
@@ -92,7 +94,7 @@ static void declare(Attend *a, DimId queries) {
   a->qb = draft_buffer(d, &a->q, kscalar_of(a->q.dtype), false);
   KScalar key = a->cached ? a->cache.type : kscalar_of(a->k.dtype);
   a->kb = draft_buffer(d, &a->k, key, false);
-  a->vb = a->cached ? a->kb : draft_buffer(d, &a->v, kscalar_of(a->v.dtype), false);
+  a->vb = a->cached || a->cache.i16 ? a->kb : draft_buffer(d, &a->v, kscalar_of(a->v.dtype), false);
   if (a->masked) a->mb = draft_buffer(d, &a->mask, kscalar_of(a->mask.dtype), false);
   if (a->spanned) a->sb = draft_buffer(d, &a->spans, kscalar_of(a->spans.dtype), false);
   if (a->partial.rank) a->pb = draft_buffer(d, &a->partial, K_f32, true);
@@ -430,7 +432,7 @@ Status lower_attend(Lower *l, const Op *op) {
     attend_one(&a, l, queries);
     return OK;
   }
-  if (!a.cached) attend_pack_keys(&a, l);
+  if (!a.cached) attend_pack(&a, l);
   draft_begin(&a.d, l, KC_attend, "attend");
   declare(&a, queries);
   count_work(&a, queries);

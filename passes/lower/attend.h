@@ -19,6 +19,7 @@ typedef struct Attend {
   bool cached, packed; /* keys are in a cache, or laid out as in one */
   CacheLayout cache;
   int64_t key_step, dim_step; /* keys: elements between keys, between dimensions */
+  int64_t value_step;         /* i16: elements between keys among the values */
   Place q, k, v, y, mask, spans, partial;
   KVal qb, kb, vb, yb, mb, sb, pb; /* buffers; cached: kb = vb */
   bool masked, spanned;
@@ -67,14 +68,19 @@ void attend_load_queries(Attend *a);
 void attend_scores(Attend *a, KVal key, uint32_t n, KVal *s);
 /* Adds the values of `count` keys from `first` on, times their weights, to the sums. */
 void attend_add_values(Attend *a, KVal first, KVal count, const Shares *shares);
-/* Without a cache: a launch that lays keys out as in one. */
-void attend_pack_keys(Attend *a, Lower *l);
+/* Dimension d + d_off of keys key .. key+15, as f32; of a cache key is a multiple of 16. */
+KVal attend_load_keys(Attend *a, KVal key, KVal d, int64_t d_off);
 
 /* For one token: the key one chunk behind `key` is prefetched. */
 void attend_prefetch_keys(Attend *a, KVal key);
 /* For one token, while `n` vectors of keys from `key` on meet `step` dimensions: as much of their
  * values is prefetched. */
 void attend_prefetch_values(Attend *a, KVal key, uint32_t n, KVal d, int64_t step);
+
+/* ---- attend_pack.c ---- */
+
+/* Without a cache: a launch that lays keys (i16: and values, as codes) out as in one. */
+void attend_pack(Attend *a, Lower *l);
 
 /* ---- attend_q8.c ---- */
 

@@ -89,8 +89,7 @@ void attend_prefetch_keys(Attend *a, KVal key) {
 
 /* ---- keys ---------------------------------------------------------------------------------- */
 
-/* Dimension d of keys key .. key+15 (key: a multiple of 16). */
-static KVal load_keys(Attend *a, KVal key, KVal d, int64_t d_off) {
+KVal attend_load_keys(Attend *a, KVal key, KVal d, int64_t d_off) {
   KBuilder *b = &a->d.b;
   if (a->cached || a->packed) {
     KAddr at = k_at(k_at(k_addr(a->kb), a->kv_head, a->cache.key_head), key, a->key_step);
@@ -122,63 +121,13 @@ void attend_scores(Attend *a, KVal key, uint32_t n, KVal *s) {
   attend_prefetch_values(a, key, n, d, step);
   for (int64_t u = 0; u < step; u++) {
     KVal x[KEY_VECTORS];
-    for (uint32_t v = 0; v < n; v++) x[v] = load_keys(a, k_add64(b, key, 16 * v), d, u);
+    for (uint32_t v = 0; v < n; v++) x[v] = attend_load_keys(a, k_add64(b, key, 16 * v), d, u);
     for (uint32_t i = 0; i < a->tile; i++) {
       KVal q = load_query(a, i, d, u);
       for (uint32_t v = 0; v < n; v++) s[i * n + v] = k_fma(b, q, x[v], s[i * n + v]);
     }
   }
   k_for_end(b, s);
-}
-
-/* A span begins at any key, so then a dimension's keys are one row, and there is one more block of
- * zeros for the last span's last block; 16 elements more keep the rows out of each other's cache
- * sets. */
-void attend_pack_keys(Attend *a, Lower *l) {
-  Dims *dims = l->m->dims;
-  DimId keys = a->k.dim[0], blocks = dim_op(dims, DIM_CEILDIV, keys, dim_const(dims, KEY_BLOCK));
-  int64_t most = (dim_get(dims, keys)->hi + KEY_BLOCK - 1) / KEY_BLOCK * KEY_BLOCK;
-  int64_t key_step = a->dim, dim_step = 16;
-  if (a->spanned) {
-    blocks = dim_op(dims, DIM_ADD, blocks, dim_const(dims, 1));
-    most += KEY_BLOCK + 16;
-    key_step = 1;
-    dim_step = most;
-  }
-  Type t = {.dtype = DT_f32, .rank = 3};
-  t.dim[0] = dim_const(dims, a->kv_heads);
-  t.dim[1] = dim_const(dims, most);
-  t.dim[2] = dim_const(dims, a->dim);
-  Place to = place_scratch(l, &t);
-  draft_begin(&a->d, l, KC_attend, "keys");
-  KBuilder *b = &a->d.b;
-  a->kb = draft_buffer(&a->d, &a->k, kscalar_of(a->k.dtype), false);
-  KVal out = draft_buffer(&a->d, &to, K_f32, true), n = draft_dim(&a->d, blocks);
-  a->keys = draft_dim(&a->d, keys);
-  a->d.extent = dim_mul(l, t.dim[0], blocks);
-  KVal p = k_par(b, "p", draft_dim(&a->d, a->d.extent));
-  a->kv_head = k_op2(b, KOP_div, p, n);
-  KVal block = k_op2(b, KOP_mul, k_op2(b, KOP_rem, p, n), k_i64(b, KEY_BLOCK));
-  if (a->spanned) { /* by tokens first: the thread that made them is the one that reads them */
-    block = k_op2(b, KOP_mul, k_op2(b, KOP_div, p, k_i64(b, a->kv_heads)), k_i64(b, KEY_BLOCK));
-    a->kv_head = k_op2(b, KOP_rem, p, k_i64(b, a->kv_heads));
-  }
-  for (int v = 0; v < KEY_VECTORS; v++) {
-    KVal key = k_add64(b, block, 16 * v);
-    KVal d = k_for(b, "d", k_i64(b, 0), k_i64(b, a->dim), 1, 0, NULL);
-    KAddr at = k_at(k_at(k_addr(out), a->kv_head, most * a->dim), key, key_step);
-    k_store(b, load_keys(a, key, d, 0), k_at(at, d, dim_step));
-    k_for_end(b, NULL);
-  }
-  k_par_end(b);
-  draft_end(&a->d);
-  a->k = to;
-  a->k.dim[1] = t.dim[0];
-  a->k.dim[0] = keys; /* how many there are; the rest of the place is room */
-  a->cache = (CacheLayout){.type = K_f32, .key_head = most * a->dim, .dim = a->dim};
-  a->key_step = key_step;
-  a->dim_step = dim_step;
-  a->packed = true;
 }
 
 /* ---- values -------------------------------------------------------------------------------- */

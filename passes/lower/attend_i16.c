@@ -16,7 +16,7 @@ enum { SUM_KEYS = 32, STEP = 2 };
 
 static KAddr keys_at(const Attend *a, KVal key) {
   const CacheLayout *c = &a->cache;
-  return k_at(k_at(k_addr(a->kb), a->kv_head, c->key_head), key, c->key_step);
+  return k_at(k_at(k_addr(a->kb), a->kv_head, c->key_head), key, a->key_step);
 }
 
 void attend_i16_scores(Attend *a, KVal key, uint32_t n, KVal *s) {
@@ -24,13 +24,14 @@ void attend_i16_scores(Attend *a, KVal key, uint32_t n, KVal *s) {
   const CacheLayout *c = &a->cache;
   int64_t step = c->dim % 8 == 0 ? 8 : 2, row = attend_query_row(a);
   KAddr block = keys_at(a, key);
+  int64_t next = a->dim_step, vector = 16 * a->key_step;
   for (uint32_t i = 0; i < a->tile * n; i++) s[i] = k_int(b, KT(i32, 16), 0);
   KVal d = k_for(b, "d", k_i64(b, 0), k_i64(b, c->dim), step, a->tile * n, s);
   attend_prefetch_values(a, key, n, d, step);
   for (int64_t u = 0; u < step; u += 2) {
     KVal x[KEY_VECTORS];
     for (uint32_t v = 0; v < n; v++)
-      x[v] = k_load(b, KT(i32, 16), k_off(k_at(block, d, 16), 16 * (v * c->key_step + u)));
+      x[v] = k_load(b, KT(i32, 16), k_off(k_at(block, d, next), v * vector + u * next));
     for (uint32_t i = 0; i < a->tile; i++) {
       KVal q = k_load(b, KT(i32, 1), k_off(k_at(k_addr(a->query), d, 1), i * row + u));
       q = k_splat(b, q);
@@ -39,7 +40,7 @@ void attend_i16_scores(Attend *a, KVal key, uint32_t n, KVal *s) {
   }
   k_for_end(b, s);
   for (uint32_t v = 0; v < n; v++) {
-    KVal scale = k_load(b, KT(f32, 16), k_off(block, 16 * (v * c->key_step + c->dim)));
+    KVal scale = k_load(b, KT(f32, 16), k_off(block, v * vector + c->dim * next));
     for (uint32_t i = 0; i < a->tile; i++)
       s[i * n + v] = k_op2(b, KOP_mul, k_cvt(b, s[i * n + v], K_f32), scale);
   }
@@ -51,7 +52,7 @@ void attend_i16_scores(Attend *a, KVal key, uint32_t n, KVal *s) {
 
 /* The exponents of the values of keys key .. key+15, as f32. */
 static KVal load_exponents(Attend *a, KVal key) {
-  return k_load(&a->d.b, KT(f32, 16), k_off(keys_at(a, key), 16 * (a->cache.dim + 2)));
+  return k_load(&a->d.b, KT(f32, 16), k_off(keys_at(a, key), a->dim_step * (a->cache.dim + 2)));
 }
 
 void attend_i16_raise(Attend *a, KVal key, uint32_t n, KVal *s) {
@@ -96,7 +97,7 @@ static void sum_block(Attend *a, KVal first, KVal block, int64_t c, uint32_t wid
   KBuilder *b = &a->d.b;
   const CacheLayout *l = &a->cache;
   KAddr values = k_at(k_off(k_addr(a->kb), l->values), a->kv_head, l->value_head);
-  values = k_off(k_at(k_at(values, first, l->padded), block, 2 * l->padded), 32 * c);
+  values = k_off(k_at(k_at(values, first, a->value_step), block, 2 * a->value_step), 32 * c);
   KVal key = k_op2(b, KOP_add, first, k_op2(b, KOP_shl, block, k_i64(b, 1)));
   KVal pair = k_for(b, "pair", k_i64(b, 0), k_i64(b, SUM_KEYS / 2), STEP, a->tile * wide, sum);
   for (int64_t u = 0; u < STEP; u++) {

@@ -246,6 +246,11 @@ static inline int64_t cache_key_bytes(const CacheLayout *c) {
  * 16, 0 beyond k): rint(x * 32256 / |x|) by the Euclidean norm, so that the product of two such
  * rows fits 31 bits. Gives their scale, |x| / 32256. */
 KVal cache_codes(Draft *d, KAddr to, int64_t k, RowFn *x, void *user);
+/* The exponent (i32) of a head's value of which `most` (f32) is the largest magnitude: of codes
+ * below 2^13. */
+KVal cache_value_exponent(KBuilder *b, KVal most);
+/* The codes of one key at `codes`, `each` dimensions a word, to words `lane` apart from `to` on. */
+void cache_scatter(KBuilder *b, int64_t dim, int64_t each, KAddr codes, KAddr to, int64_t lane);
 /* An exponent e of values (i32) within its bounds, and 2^-e. */
 KVal cache_exponent(KBuilder *b, KVal e);
 KVal cache_power(KBuilder *b, KVal e);

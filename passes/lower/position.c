@@ -294,20 +294,6 @@ static KVal q8_block(KBuilder *b, KAddr x, KAddr to, int64_t zero) {
   return half;
 }
 
-/* The codes of one key, `each` dimensions a word, to the words of its lane. */
-static void scatter_codes(Append *a, int64_t each, KVal codes, KAddr to) {
-  KBuilder *b = &a->d.b;
-  for (int64_t d = 0; d < a->c.dim; d += 16 * each) {
-    KAddr from = k_off(k_addr(codes), d), at = k_lane(k_off(to, 16 * d), 16);
-    if (a->c.dim - d >= 16 * each) {
-      k_store(b, k_load(b, KT(i32, 16), from), at);
-      continue;
-    }
-    KVal there = k_op2(b, KOP_lt, k_iota(b), k_int(b, KT(i32, 16), (a->c.dim - d) / each));
-    k_store_mask(b, k_load_mask(b, KT(i32, 16), from, there), at, there);
-  }
-}
-
 static void append_q8(Append *a, KVal row, KVal codes) {
   KBuilder *b = &a->d.b;
   const CacheLayout *c = &a->c;
@@ -326,7 +312,7 @@ static void append_q8(Append *a, KVal row, KVal codes) {
       k_store(b, half, k_off(scale, d));
     }
     KAddr key = k_at(k_at(k_addr(a->buffer), a->h, c->key_head), block, 16 * c->dim);
-    if (!values) scatter_codes(a, 4, codes, k_at(key, lane, 4));
+    if (!values) cache_scatter(b, c->dim, 4, k_addr(codes), k_at(key, lane, 4), 16);
   }
 }
 
@@ -348,11 +334,7 @@ static KVal value_codes(Append *a, KVal row, KAddr to) {
     KVal x = k_op1(b, KOP_abs, k_load(b, KT(f32, 16), k_off(k_addr(row), d)));
     most = k_op2(b, KOP_max, most, x);
   }
-  /* what would be rounded to 2^13 has an exponent more */
-  KVal e = k_op2(b, KOP_add, k_bits(b, k_op1(b, KOP_reduce_max, most), K_i32),
-                 k_int(b, KT(i32, 1), 1024));
-  e = k_op2(b, KOP_lshr, e, k_int(b, KT(i32, 1), 23));
-  e = cache_exponent(b, k_op2(b, KOP_sub, e, k_int(b, KT(i32, 1), 127 + 12)));
+  KVal e = cache_value_exponent(b, k_op1(b, KOP_reduce_max, most));
   KVal power = k_splat(b, cache_power(b, e));
   for (int64_t d = 0; d < a->c.padded; d += 16) {
     KVal x = k_load(b, KT(f32, 16), k_off(k_addr(row), d));
@@ -371,7 +353,7 @@ static void append_i16(Append *a, KVal row, KVal codes) {
   KVal block = k_op2(b, KOP_lshr, a->at, k_i64(b, 4));
   KAddr key = k_at(k_at(k_addr(a->buffer), a->h, c->key_head), block, 16 * c->key_step);
   key = k_at(key, k_op2(b, KOP_and, a->at, k_i64(b, 15)), 2);
-  scatter_codes(a, 2, codes, key);
+  cache_scatter(b, c->dim, 2, k_addr(codes), key, 16);
   k_store(b, scale, k_off(key, 16 * c->dim));
   for (int64_t d = a->width / 16 * 16; d < c->padded; d += 16)
     k_store(b, k_f32(b, 16, 0), k_off(k_addr(row), d));

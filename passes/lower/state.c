@@ -93,6 +93,25 @@ KVal cache_power(KBuilder *b, KVal e) {
   return k_bits(b, k_op2(b, KOP_shl, biased, math_i32(b, e, 23)), K_f32);
 }
 
+/* What would be rounded to 2^13 has an exponent more. */
+KVal cache_value_exponent(KBuilder *b, KVal most) {
+  KVal e = k_op2(b, KOP_add, k_bits(b, most, K_i32), k_int(b, KT(i32, 1), 1024));
+  e = k_op2(b, KOP_lshr, e, k_int(b, KT(i32, 1), 23));
+  return cache_exponent(b, k_op2(b, KOP_sub, e, k_int(b, KT(i32, 1), 127 + 12)));
+}
+
+void cache_scatter(KBuilder *b, int64_t dim, int64_t each, KAddr codes, KAddr to, int64_t lane) {
+  for (int64_t d = 0; d < dim; d += 16 * each) {
+    KAddr from = k_off(codes, d), at = k_lane(k_off(to, lane * d), lane);
+    if (dim - d >= 16 * each) {
+      k_store(b, k_load(b, KT(i32, 16), from), at);
+      continue;
+    }
+    KVal there = k_op2(b, KOP_lt, k_iota(b), k_int(b, KT(i32, 16), (dim - d) / each));
+    k_store_mask(b, k_load_mask(b, KT(i32, 16), from, there), at, there);
+  }
+}
+
 DimId past_dim(Lower *l) {
   return dim_find(l->m->dims, "P");
 }

@@ -238,6 +238,23 @@ CASE("attention, long spans", SUM, RUNS(1),
 CASE("attention, causal spans with a window", SUM, RUNS(1),
      SPANS(2, "0, 70, 0, 70, 70, 150, 70, 150"), HIDE(150), "y: %y",
      "%y = attention %q, %k, %v, %hide, %spans {scale = 0.204, causal = true, window = 9}\n")
+/* As a cache of i16: the same tolerance. Spans that begin anywhere, one in two parts, values of 21
+ * columns, keys in many chunks, and second blocks, whose first keys those before them need. */
+CASE("attention, i16", 1e-3, RUNS(1, 9, 80), "", QKV, "y: %y",
+     "%y = attention %q, %k, %v {scale = 0.204, causal = true, act = i16}\n")
+CASE("attention, i16, both ways, chunks, window", 1e-3, RUNS(300), "", DEEP_QKV, "y: %y",
+     "%y = attention %q, %k, %v {scale = 0.35, window = 120, act = i16}\n")
+CASE("attention, i16, other values, masked, cap", 1e-3, RUNS(97), "",
+     "%q: tensor<Sx4x37 x f32>, %k: tensor<Sx2x37 x f32>, %v: tensor<Sx2x21 x f32>, "
+     "%hide: tensor<S x f32>",
+     "y: %y", "%y = attention %q, %k, %v, %hide {scale = 0.1644, softcap = 3, act = i16}\n")
+CASE("attention, i16, long spans", 1e-3, RUNS(1),
+     SPANS(5, "0, 3, 0, 3, 3, 67, 3, 84, 67, 84, 3, 84, 84, 148, 84, 150, 148, 150, 84, 150"),
+     HIDE(150), "y: %y", "%y = attention %q, %k, %v, %hide, %spans {scale = 0.204, act = i16}\n")
+CASE("attention, i16, causal spans with a window", 1e-3, RUNS(1),
+     SPANS(2, "0, 70, 0, 70, 70, 150, 70, 150"), HIDE(150), "y: %y",
+     "%y = attention %q, %k, %v, %hide, %spans {scale = 0.204, causal = true, window = 9, act = "
+     "i16}\n")
 
 CASE("linears by blocks of tokens", SUM, RUNS(199),
      "const %w : tensor<40x72 x f32> = weight \"w\"\nconst %v : tensor<20x72 x f32 : q8_0> = "
