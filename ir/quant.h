@@ -56,7 +56,7 @@ typedef struct QuantDef {
   KVal (*unpack_one)(KBuilder *b, KAddr a, KVal lane, KVal k);
   /* What to write instead where rows don't fill whole blocks; Q_plain: pad them. */
   Storage narrow;
-  /* A packed block begins with its codes as QuantInts has them, and has nothing else but scales. */
+  /* A packed block is its codes as QuantInts has them and then 16 f16 scales, nothing else. */
   bool direct;
 } QuantDef;
 

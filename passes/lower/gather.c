@@ -1,9 +1,11 @@
 /* Embedding lookup: rows of a table by id.
  *
  * A constant table is the packed weight (often shared with the output head): element k of row id is
- * lane id % 16 of group id / 16, taken out one by one, which costs microseconds a token and saves a
- * second copy of the largest tensor. A table in f32 that no linear shares is kept by rows instead.
- * Ids are clamped into the table, so that a bad id can't read outside it.
+ * lane id % 16 of group id / 16, taken out one by one (q8_0: by blocks), which costs microseconds a
+ * token and saves a second copy of the largest tensor. It lies in as many cache lines as the table
+ * has words in a row, so the next row's are asked for meanwhile. A table in f32 that no linear
+ * shares is kept by rows instead. Ids are clamped into the table, so that a bad id can't read
+ * outside it.
  */
 #include "passes/lower/lower.h"
 
@@ -18,21 +20,55 @@ static KVal load_id(Draft *d, const Place *ids, KVal row, int64_t stride, KVal n
   return k_op2(b, KOP_min, id, k_op2(b, KOP_sub, n, k_i64(b, 1)));
 }
 
-/* The table's row, element by element out of its packed blocks. */
-static void packed_row(Draft *d, const QuantDef *q, KVal w, KVal id, int64_t k, KAddr out,
-                       KScalar to) {
+/* A row of a packed table. */
+typedef struct PackedRow {
+  KAddr group;
+  KVal lane;
+} PackedRow;
+
+static PackedRow packed_at(KBuilder *b, const QuantDef *q, KVal w, KVal id, int64_t k) {
+  KVal group = k_op2(b, KOP_lshr, id, k_i64(b, 4));
+  return (PackedRow){k_at(k_addr(w), group, (int64_t)quant_packed_size(q, 16, k)),
+                     k_op2(b, KOP_and, id, k_i64(b, 15))};
+}
+
+/* A whole block of a format that stands as dot4 reads it (QuantDef.direct): eight words of four
+ * codes each. */
+static void direct_block(KBuilder *b, const QuantDef *q, KAddr block, KVal lane, KAddr out,
+                         KScalar to) {
+  KType i32 = KT(i32, 16);
+  KVal there = k_op2(b, KOP_lt, k_iota(b), k_int(b, i32, q->packed_block / 4));
+  KVal words = k_load_mask(b, i32, k_lane(k_at(block, lane, 4), 16), there);
+  KAddr scales = k_at(k_off(block, 16 * q->packed_block), lane, 2);
+  KVal scale = k_splat(b, k_cvt(b, k_load(b, KT(f16, 1), scales), K_f32));
+  KVal zero = k_int(b, i32, quant_form(q).zero);
+  for (int i = 0; i < 4; i++) {
+    KVal code = k_op2(b, KOP_lshr, words, k_int(b, i32, 8 * i));
+    code = k_op2(b, KOP_sub, k_op2(b, KOP_and, code, k_int(b, i32, 255)), zero);
+    KVal x = k_cvt(b, k_op2(b, KOP_mul, scale, k_cvt(b, code, K_f32)), to);
+    k_store_mask(b, x, k_lane(k_off(out, i), 4), there);
+  }
+}
+
+/* Row `row` of the table, element by element out of its packed blocks; `next` is asked for. */
+static void packed_row(Draft *d, const QuantDef *q, PackedRow row, PackedRow next, int64_t k,
+                       KAddr out, KScalar to) {
   KBuilder *b = &d->b;
-  KVal group = k_op2(b, KOP_lshr, id, k_i64(b, 4)), lane = k_op2(b, KOP_and, id, k_i64(b, 15));
-  KAddr at = k_at(k_addr(w), group, (int64_t)quant_packed_size(q, 16, k));
   int64_t pb = q->packed_block, whole = k / pb;
   for (int part = 0; part < 2; part++) { /* whole blocks, then the last one's beginning */
     int64_t lo = part ? whole : 0, hi = part ? (k + pb - 1) / pb : whole;
     if (lo == hi) continue;
     KVal block = k_for(b, "b", k_i64(b, lo), k_i64(b, hi), 1, 0, NULL);
-    KVal i = k_for(b, "i", k_i64(b, 0), k_i64(b, part ? k % pb : pb), 1, 0, NULL);
-    KVal x = q->unpack_one(b, k_at(at, block, q->packed_bytes), lane, i);
-    k_store(b, k_cvt(b, x, to), k_at(k_at(out, block, pb), i, 1));
-    k_for_end(b, NULL);
+    KAddr ahead = k_at(k_at(next.group, block, q->packed_bytes), next.lane, 4);
+    KAddr from = k_at(row.group, block, q->packed_bytes), x = k_at(out, block, pb);
+    for (int64_t i = 0; i < q->packed_bytes; i += 64) k_prefetch(b, k_off(ahead, i));
+    if (q->direct && !part) {
+      direct_block(b, q, from, row.lane, x, to);
+    } else {
+      KVal i = k_for(b, "i", k_i64(b, 0), k_i64(b, part ? k % pb : pb), 1, 0, NULL);
+      k_store(b, k_cvt(b, q->unpack_one(b, from, row.lane, i), to), k_at(x, i, 1));
+      k_for_end(b, NULL);
+    }
     k_for_end(b, NULL);
   }
 }
@@ -115,13 +151,16 @@ Status lower_gather(Lower *l, const Op *op) {
   }
   KVal w = q ? draft_buffer(&d, &table, K_i8, false) : 0;
   KVal n = draft_dim(&d, tv->type.dim[0]);
-  KVal r = k_par(&d.b, "r", draft_dim(&d, d.extent));
+  KVal rows_of_ids = draft_dim(&d, d.extent), r = k_par(&d.b, "r", rows_of_ids);
   KVal id = load_id(&d, &ids, r, id_stride, n);
   KScalar s = kscalar_of(out.dtype);
   KAddr to = k_at(k_addr(draft_buffer(&d, &out, s, true)), r, k);
-  if (q)
-    packed_row(&d, q, w, id, k, to, s);
-  else
+  if (q) {
+    KVal last = k_op2(&d.b, KOP_sub, rows_of_ids, k_i64(&d.b, 1));
+    KVal after = k_op2(&d.b, KOP_min, k_op2(&d.b, KOP_add, r, k_i64(&d.b, 1)), last);
+    PackedRow next = packed_at(&d.b, q, w, load_id(&d, &ids, after, id_stride, n), k);
+    packed_row(&d, q, packed_at(&d.b, q, w, id, k), next, k, to, s);
+  } else
     plain_row(&d, &table, stride, id, to);
   k_par_end(&d.b);
   draft_end(&d);
