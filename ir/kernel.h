@@ -252,14 +252,17 @@ typedef struct KEntry { /* one graph */
 
 /* How a constant is laid out in the program's weight segment. */
 typedef enum KLayout {
-  KL_plain, /* elements of dtype (f32 for floats) row-major */
-  KL_rows16 /* groups of 16 rows interleaved, blocks along K: see ir/quant.h */
+  KL_plain,  /* elements of dtype (f32 for floats) row-major */
+  KL_rows16, /* groups of 16 rows interleaved, blocks along K: see ir/quant.h */
+  KL_upper,  /* the same, of a matrix that is split (QuantSplit): its upper bits and scales, */
+  KL_lower,  /* its lower bits, */
+  KL_doubt   /* and of each row what the lower bits may add, f32: see passes/pack.c */
 } KLayout;
 typedef struct KWeight {
   uint32_t constant; /* module constant */
   KLayout layout;
-  Storage storage;        /* KL_rows16: its packed format */
-  int64_t rows, cols;     /* KL_rows16: logical sizes; rows are padded to 16, cols to the block */
+  Storage storage;        /* all but KL_plain: the packed format */
+  int64_t rows, cols;     /* and logical sizes; rows are padded to 16, cols to the block */
   uint64_t offset, bytes; /* in the weight segment; offset aligned to 64 */
 } KWeight;
 

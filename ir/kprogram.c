@@ -18,12 +18,13 @@ enum { WEIGHT_ALIGNMENT = 64 };
 /* ---- printing ------------------------------------------------------------------------------- */
 
 static void put_weight(const KProgram *p, uint32_t i, Buf *out) {
+  static const char *const layouts[] = {"plain", "rows16", "upper", "lower", "doubt"};
   const KWeight *w = &p->weights[i];
   const ConstDef *c = &p->module->consts[w->constant];
   buf_printf(out, "  weight %u @%s ", i, c->name);
-  if (w->layout == KL_rows16)
-    buf_printf(out, "rows16 %s %lldx%lld", storage_name(w->storage), (long long)w->rows,
-               (long long)w->cols);
+  if (w->layout != KL_plain)
+    buf_printf(out, "%s %s %lldx%lld", layouts[w->layout], storage_name(w->storage),
+               (long long)w->rows, (long long)w->cols);
   else
     buf_printf(out, "plain %s", dtype_is_float(c->type.dtype) ? "f32" : dtype_name(c->type.dtype));
   buf_printf(out, " at %llu size %llu\n", (unsigned long long)w->offset,

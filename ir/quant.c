@@ -80,12 +80,16 @@ void quant_unpack_floats(const QuantDef *q, KBuilder *b, KAddr a, KVal sub, KVal
   floats_of_ints(b, &ints, out);
 }
 
-uint64_t quant_packed_size(const QuantDef *q, int64_t n_rows, int64_t cols) {
+uint64_t quant_half_size(const QuantDef *q, uint32_t block_bytes, int64_t n_rows, int64_t cols) {
   BUG_IF(n_rows < 0 || cols < 0, "packed size of %lld x %lld", (long long)n_rows, (long long)cols);
   uint64_t groups = align_up((uint64_t)n_rows, 16) / 16;
   uint64_t blocks = align_up((uint64_t)cols, q->packed_block) / q->packed_block;
   uint64_t n, bytes;
-  BUG_IF(!size_mul(groups, blocks, &n) || !size_mul(n, q->packed_bytes, &bytes),
+  BUG_IF(!size_mul(groups, blocks, &n) || !size_mul(n, block_bytes, &bytes),
          "packed size of %lld x %lld overflows", (long long)n_rows, (long long)cols);
   return bytes;
+}
+
+uint64_t quant_packed_size(const QuantDef *q, int64_t n_rows, int64_t cols) {
+  return quant_half_size(q, q->packed_bytes, n_rows, cols);
 }

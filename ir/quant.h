@@ -27,10 +27,26 @@ typedef struct QuantInts {
   int bits;      /* bits of a code that may be set, for dot4 */
   int top;       /* the largest code, where a packed block has scales of its blocks; else 0 */
   int zero;      /* subtracted from every code (0 when `min` is there) */
+  int dropped;   /* low bits that the codes lack (QuantSplit); zero counts in whole codes */
   int parts;     /* equal parts of the block with a scale each: 1, or 2 (k 0..15 and 16..31) */
   KVal scale[2]; /* v16f32 */
   KVal min[2];   /* v16f32, or 0 when the format has none */
 } QuantInts;
+
+/* A packed block in two: scales and the upper bits of every code, and apart from them the lower
+ * bits. Who wants to know only about how large a product is reads half the bytes
+ * (passes/lower/linear_argmax.c). Packed sizes are of 16 rows, as in QuantDef. */
+typedef struct QuantSplit {
+  uint32_t upper_bytes, lower_bytes;
+  /* As QuantDef.pack. */
+  void (*pack)(const void *const rows[16], void *upper, void *lower);
+  /* As QuantDef.unpack_ints; lower NULL: codes without their low bits, shifted down. */
+  void (*unpack_ints)(KBuilder *b, KAddr upper, const KAddr *lower, KVal sub, QuantInts *out);
+  KVal (*unpack_one)(KBuilder *b, KAddr upper, KAddr lower, KVal lane, KVal k);
+  /* Of n elements of a row in file blocks, the sum of squares of the weights less what the upper
+   * bits say of them, the lower ones being taken for the middle of their range. */
+  double (*lost)(const void *blocks, size_t n);
+} QuantSplit;
 
 typedef struct QuantDef {
   const char *name;
@@ -58,6 +74,7 @@ typedef struct QuantDef {
   Storage narrow;
   /* A packed block is its codes as QuantInts has them and then 16 f16 scales, nothing else. */
   bool direct;
+  const QuantSplit *split; /* NULL: packed in one piece only */
 } QuantDef;
 
 enum { QUANT_FOLD = 256 };
@@ -77,6 +94,8 @@ Storage quant_from_ggml(uint32_t ggml_type); /* Q_plain when unknown */
 void quant_unpack_floats(const QuantDef *q, KBuilder *b, KAddr a, KVal sub, KVal *out);
 /* Bytes of a packed matrix of rows x cols (padded to 16 rows and whole blocks). */
 uint64_t quant_packed_size(const QuantDef *q, int64_t rows, int64_t cols);
+/* The same of one half of a split matrix, whose packed blocks take `block_bytes`. */
+uint64_t quant_half_size(const QuantDef *q, uint32_t block_bytes, int64_t rows, int64_t cols);
 /* Blocks of 32 in a packed block: 1, 2 or 8. */
 static inline int64_t quant_subs(const QuantDef *q) {
   return q->packed_block > 32 ? q->packed_block / 32 : 1;

@@ -222,6 +222,7 @@ static bool side_by_side(const Fuse *f, const Op *o) {
 static ClusterClass class_of(const Op *o) {
   switch (o->code) {
   case OP_linear:
+  case OP_linear_argmax:
   case OP_matmul: return CC_contract;
   case OP_attention:
   case OP_attention_kv: return CC_attend;

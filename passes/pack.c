@@ -5,10 +5,19 @@
  * which re-encodes row by row where the file has another format, so that scratch memory is 16 rows
  * and a piece of the result whatever the size of the tensor. Source: mapped files; destination: the
  * program's own file.
+ *
+ * A split matrix (QuantSplit) is packed in three pieces, from its rows each time: upper bits, lower
+ * bits, and the doubt of its rows: E such that for any activations x the product with a row's upper
+ * bits, the lower ones being taken for the middle of their range, is within E |x| (the Euclidean
+ * norm) of the product with the row itself, both as kernels compute them. By Cauchy and Schwarz, E
+ * is the norm of what the lower bits add, and for rounding (at most K / 16 + 6 operations on either
+ * side, each 2^-24 of at most |w| |x|; the norms themselves are sums of K / 16 terms a lane) a
+ * little more.
  */
 #include "ir/const_rows.h"
 #include "passes/passes.h"
 
+#include <math.h>
 #include <string.h>
 
 enum { PIECE_BYTES = 1 << 20 };
@@ -52,48 +61,95 @@ static Status pack_plain(ConstRows *r, const KWeight *w, PackSink *sink, void *u
   return s;
 }
 
-static void pack_group(ConstRows *r, const QuantDef *q, int64_t group, uint8_t *scratch,
-                       uint8_t *out) {
+/* ---- groups of 16 rows ----------------------------------------------------------------------- */
+
+/* What is made of one packed block of 16 rows. */
+static void pack_block(const QuantDef *q, KLayout layout, const void *const rows[16], uint8_t *out,
+                       uint8_t *other) {
+  switch (layout) {
+  case KL_upper: q->split->pack(rows, out, other); break;
+  case KL_lower: q->split->pack(rows, other, out); break;
+  default: q->pack(rows, out); break;
+  }
+}
+
+/* E of a row of blocks; `floats` has room for the row. */
+static float row_doubt(const QuantDef *q, const uint8_t *blocks, int64_t n, float *floats) {
+  double norm = 0, rounding = ldexp((double)n / 8 + 64, -24);
+  q->decode(blocks, floats, (size_t)n);
+  for (int64_t i = 0; i < n; i++) norm += (double)floats[i] * (double)floats[i];
+  double lost = sqrt(q->split->lost(blocks, (size_t)n));
+  return (float)((lost + sqrt(norm) * rounding) * (1 + ldexp(1, -10)));
+}
+
+/* Bytes that a packed block of 16 rows takes; 0 for what is not of blocks. */
+static uint32_t block_bytes(const QuantDef *q, KLayout layout) {
+  return layout == KL_upper   ? q->split->upper_bytes
+         : layout == KL_lower ? q->split->lower_bytes
+         : layout == KL_doubt ? 0
+                              : q->packed_bytes;
+}
+
+static uint64_t group_bytes(const QuantDef *q, const KWeight *w) {
+  if (w->layout == KL_doubt) return 16 * sizeof(float);
+  return quant_half_size(q, block_bytes(q, w->layout), 16, w->cols);
+}
+
+static void pack_group(ConstRows *r, const QuantDef *q, KLayout layout, int64_t group,
+                       uint8_t *scratch, uint8_t *out) {
   uint64_t row_bytes = const_row_bytes(r->cols, q);
+  int64_t padded = (int64_t)align_up((uint64_t)r->cols, q->packed_block);
   const uint8_t *rows[16];
+  uint8_t *after = scratch + 16 * row_bytes; /* a float row, or the other half of a block */
   for (int i = 0; i < 16; i++) {
     int64_t row = group * 16 + i;
     rows[i] = row < r->rows ? const_row_blocks(r, row, q, scratch + (uint64_t)i * row_bytes) : NULL;
+    if (layout != KL_doubt) continue;
+    float e = rows[i] ? row_doubt(q, rows[i], padded, (float *)(void *)after) : 0;
+    memcpy(out + (size_t)i * sizeof e, &e, sizeof e);
   }
+  if (layout == KL_doubt) return;
   uint64_t step = (uint64_t)(q->packed_block / q->block) * q->block_bytes;
-  uint64_t blocks = align_up((uint64_t)r->cols, q->packed_block) / q->packed_block;
-  for (uint64_t k = 0; k < blocks; k++) {
+  for (uint64_t k = 0; k < (uint64_t)padded / q->packed_block; k++) {
     const void *at[16];
     for (int i = 0; i < 16; i++) at[i] = rows[i] ? rows[i] + k * step : NULL;
-    q->pack(at, out + k * q->packed_bytes);
+    pack_block(q, layout, at, out + k * block_bytes(q, layout), after);
   }
 }
 
 static Status check_rows16(const ConstRows *r, const QuantDef *q, const KWeight *w, Diag *d) {
-  if (!q || !q->encode || !dtype_is_float(r->def->type.dtype))
+  bool split = w->layout != KL_rows16;
+  if (!q || !q->encode || !dtype_is_float(r->def->type.dtype) || (split && !q->split))
     return diag_error(d, r->def->name, "cannot be packed as %s", storage_name(w->storage));
   if (w->rows != r->rows || w->cols != r->cols)
     return diag_error(d, r->def->name, "is %lld x %lld (the program expects %lld x %lld)",
                       (long long)r->rows, (long long)r->cols, (long long)w->rows,
                       (long long)w->cols);
-  return check_size(r, w, quant_packed_size(q, r->rows, r->cols), d);
+  return check_size(r, w, group_bytes(q, w) * (uint64_t)pack_units(w), d);
+}
+
+/* Memory for 16 encoded rows and what pack_group needs beside them. */
+static uint8_t *group_scratch(const ConstRows *r, const QuantDef *q) {
+  uint64_t floats = align_up((uint64_t)r->cols, q->packed_block) * sizeof(float);
+  uint64_t rows = align_up(16 * const_row_bytes(r->cols, q), sizeof(float));
+  return mem_alloc(rows + floats + q->packed_bytes);
 }
 
 static Status pack_rows16(ConstRows *r, const KWeight *w, PackPart part, PackSink *sink, void *user,
                           Diag *d) {
   const QuantDef *q = quant_def(w->storage);
   TRY(check_rows16(r, q, w, d));
-  uint64_t group_bytes = quant_packed_size(q, 16, r->cols);
-  int64_t step = piece_of(part.n, group_bytes);
-  uint8_t *scratch = mem_alloc(16 * const_row_bytes(r->cols, q) + 1);
-  uint8_t *piece = mem_alloc((uint64_t)step * group_bytes + 1);
+  uint64_t bytes = group_bytes(q, w);
+  int64_t step = piece_of(part.n, bytes);
+  uint8_t *scratch = group_scratch(r, q);
+  uint8_t *piece = mem_alloc((uint64_t)step * bytes + 1);
   Status s = OK;
   for (int64_t g = part.first, end = g + part.n; g < end && s == OK; g += step) {
     int64_t n = end - g < step ? end - g : step;
-    memset(piece, 0, (uint64_t)n * group_bytes);
+    memset(piece, 0, (uint64_t)n * bytes);
     for (int64_t k = 0; k < n; k++)
-      pack_group(r, q, g + k, scratch, piece + (uint64_t)k * group_bytes);
-    s = sink(user, piece, (uint64_t)n * group_bytes);
+      pack_group(r, q, w->layout, g + k, scratch, piece + (uint64_t)k * bytes);
+    s = sink(user, piece, (uint64_t)n * bytes);
   }
   mem_free(piece);
   mem_free(scratch);

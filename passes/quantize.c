@@ -12,11 +12,12 @@
  *                  would add more than a sixteenth, the format's own substitute with blocks of 32
  *                  (QuantDef.narrow: q5_0 for q4_k, q8_0 for q6_k, ..) is taken, and f16 for a
  *                  matrix with fewer columns than half a block.
- * An output matrix is one whose linear reaches a graph's output through element-wise ops and views
- * alone. `act` is the option's where the format is of integers, f32 elsewhere; but what an output
- * matrix reads has i16 when the option is i8: one row a run, while 8 bits there make a third of the
- * whole error (SmolLM2 Q4_1: KL 0.0029 against 0.0019 so; llama.cpp 0.0028). With --prefill fast,
- * the entries that read a prompt have i8 and fold the weights that can be folded; decode stays.
+ * An output matrix is one whose linear reaches a graph's output through element-wise ops, views and
+ * argmax alone. `act` is the option's where the format is of integers, f32 elsewhere; but what an
+ * output matrix reads has i16 when the option is i8: one row a run, while 8 bits there make a third
+ * of the whole error (SmolLM2 Q4_1: KL 0.0029 against 0.0019 so; llama.cpp 0.0028). With --prefill
+ * fast, the entries that read a prompt have i8 and fold the weights that can be folded; decode
+ * stays.
  */
 #include "passes/util.h"
 
@@ -51,7 +52,8 @@ void quant_choose(PassOptions *o, const char *choice) {
 /* What the graphs do with a constant. */
 enum { USE_LINEAR = 1, USE_TABLE = 2, USE_OUTPUT = 4 };
 
-/* Marks the ops from which an output follows without any further contraction or norm. */
+/* Marks the ops from which an output, or its argmax, follows without any further contraction or
+ * norm. */
 static void mark_output_ops(const Graph *g, bool *marked) {
   for (uint32_t i = 0; i < g->noutputs; i++) {
     const Value *v = graph_value(g, g->outputs[i]);
@@ -59,7 +61,9 @@ static void mark_output_ops(const Graph *g, bool *marked) {
   }
   for (OpId o = g->nops - 1; o > 0; o--) {
     const Op *op = graph_get(g, o);
-    if (!marked[o] || op->dead || !(op_info(op->code)->traits & (T_ELEMENTWISE | T_VIEW))) continue;
+    uint32_t passes_on = T_ELEMENTWISE | T_VIEW;
+    if (!marked[o] || op->dead) continue;
+    if (op->code != OP_argmax && !(op_info(op->code)->traits & passes_on)) continue;
     for (uint32_t i = 0; i < op->nin; i++) {
       const Value *v = graph_value(g, op->in[i]);
       if (v->kind == V_OP) marked[v->def] = true;

@@ -7,7 +7,7 @@
 #include "passes/util.h"
 
 static bool wants_requant(const Graph *g, const Op *op) {
-  if (op->dead || op->code != OP_linear || op->attrs.linear.act == ACT_f32) return false;
+  if (op->dead || !reads_act(op) || op->attrs.linear.act == ACT_f32) return false;
   return graph_value(g, op->in[0])->type.storage == Q_plain &&
          is_integer_format(graph_value(g, op->in[1])->type.storage);
 }

@@ -16,6 +16,10 @@ static inline const Op *def_of(const Graph *g, ValueId v) {
 }
 /* Whether a weight in this format is a matrix of integers, which activations meet as integers. */
 bool is_integer_format(Storage s);
+/* Whether an op is one that has the attribute `act` for its first operand. */
+static inline bool reads_act(const Op *o) {
+  return o->code == OP_linear || o->code == OP_linear_argmax;
+}
 /* Changes a constant's storage format, and with it the type of its value in every graph. */
 void set_const_storage(Module *m, uint32_t index, Storage s);
 /* Replaces the results of `from` by those of `to`, one by one, and kills `from`. */

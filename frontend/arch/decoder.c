@@ -105,9 +105,10 @@ static Status load_weights(Decoder *l, Loader *w) {
 
 typedef struct Entry {
   const char *name;
-  DimId rows; /* tokens of one run */
-  bool
-      all_rows; /* logits of every row, and a mask over the keys; else the last row's and a token */
+  DimId rows;    /* tokens of one run */
+  bool all_rows; /* logits of every row, and a mask over the keys; else of the last row */
+  bool token;    /* and the greedy token, */
+  bool alone;    /* without logits */
 } Entry;
 
 /* Norms the result of a half of a layer where the model does so, and adds it to the stream. */
@@ -182,8 +183,8 @@ static void build_graph(const Decoder *l, const Entry *e) {
     x = graph_op1(g, OP_slice, &x, 1, &(Attrs){.slice = {.axis = 0, .start = -1, .size = 1}});
   }
   ValueId logits = output(l, g, x);
-  graph_output(g, "logits", logits);
-  if (!e->all_rows) {
+  if (!e->alone) graph_output(g, "logits", logits);
+  if (e->token) {
     graph_origin(g, "greedy token");
     graph_output(g, "token", graph_op1(g, OP_argmax, &logits, 1, &(Attrs){0}));
   }
@@ -195,9 +196,11 @@ static void build_graphs(const Decoder *l) {
   dim_symbol(dims, "P", 0, l->context - 1);
   DimId s = dim_symbol(dims, "S", 1, l->chunk);
   DimId t = l->logits_chunk == l->chunk ? s : dim_symbol(dims, "T", 1, l->logits_chunk);
-  build_graph(l, &(Entry){"decode", dim_const(dims, 1), false});
-  build_graph(l, &(Entry){"prefill", s, false});
-  build_graph(l, &(Entry){"logits", t, true});
+  DimId one = dim_const(dims, 1);
+  build_graph(l, &(Entry){.name = "decode", .rows = one, .token = true});
+  build_graph(l, &(Entry){.name = "prefill", .rows = s, .token = true});
+  build_graph(l, &(Entry){.name = "logits", .rows = t, .all_rows = true});
+  build_graph(l, &(Entry){.name = "greedy", .rows = one, .token = true, .alone = true});
 }
 
 Status decoder_build(const DecoderDef *def, const Model *model, const BuildOptions *o, Module *m,

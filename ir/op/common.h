@@ -75,6 +75,9 @@ void ref_copy(RefTensor *to, int64_t ti, const RefTensor *from, int64_t fi, int6
 /* An integer as it is in a narrower type (bool: 0 or 1), a float as it is in f16 or bf16. */
 int64_t wrap_integer(int64_t v, DType t);
 float round_float(float x, DType t);
+/* Index of the first of the largest values that are no NaN; 0 when all are NaN or minus infinity.
+ */
+int64_t first_largest(const float *x, int64_t n);
 /* A row as an activation format gives it back: y = scale * rint(x / scale) (doc/ir.md, section 1).
  */
 void act_round(const float *x, float *y, int64_t n, ActFormat format);

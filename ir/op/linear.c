@@ -1,4 +1,5 @@
-/* linear: y = x W^T + bias, and requant: x in the form in which integer contractions read it.
+/* linear: y = x W^T + bias, linear_argmax: where the largest y is, and requant: x in the form in
+ * which integer contractions read it.
  *
  * What `act` means is in doc/ir.md, section 1: with i16 or i8 the rows of x are quantised before an
  * integer weight meets them; weights in float formats always see x as it is. The reference does the
@@ -121,6 +122,12 @@ static const float *met_weight(RefCtx *c, const Op *op, const RefTensor *w, int6
   return y;
 }
 
+/* y[rows, n] = x[rows, k] w[n, k]^T */
+static void multiply(float *y, const float *x, const float *w, int64_t rows, int64_t n, int64_t k) {
+  cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)rows, (int)n, (int)k, 1, x, (int)k, w,
+              (int)k, 0, y, (int)n);
+}
+
 REF(linear) {
   const RefTensor *x = ref_value(c, op->in[0]), *w = ref_value(c, op->in[1]);
   const float *bias = op->nin > 2 ? ref_value(c, op->in[2])->f : NULL;
@@ -128,9 +135,37 @@ REF(linear) {
   int64_t n = w->dim[0], k = w->dim[1];
   if (out->elements == 0) return OK;
   int64_t rows = out->elements / n;
-  if (k > 0)
-    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)rows, (int)n, (int)k, 1,
-                met_rows(c, op, x, k), (int)k, met_weight(c, op, w, k), (int)k, 0, out->f, (int)n);
+  if (k > 0) multiply(out->f, met_rows(c, op, x, k), met_weight(c, op, w, k), rows, n, k);
   for (int64_t i = 0; bias && i < out->elements; i++) out->f[i] += bias[i % n];
+  return OK;
+}
+
+INFER(linear_argmax) {
+  TRY(infer_linear(g, op, out, nout, d, where));
+  out[0].dtype = DT_i32;
+  out[0].dim[--out[0].rank] = 0;
+  out[1] = (Type){.dtype = DT_i32, .rank = 1, .dim = {dim_const(g->module->dims, 1)}};
+  *nout = 2;
+  return OK;
+}
+
+VERIFY(linear_argmax) {
+  TRY(verify_linear(g, op, d, where));
+  if (op->attrs.linear.fold) return op_error(d, where, op, "weights can't be folded");
+  return OK;
+}
+
+/* The reference computes every output in full. */
+REF(linear_argmax) {
+  const RefTensor *x = ref_value(c, op->in[0]), *w = ref_value(c, op->in[1]);
+  RefTensor *out = ref_result(c, op->out[0]), *full = ref_result(c, op->out[1]);
+  int64_t n = w->dim[0], k = w->dim[1];
+  const float *rows = met_rows(c, op, x, k);
+  float *y = ARENA_ARRAY(c->arena, float, (size_t)n + 1);
+  for (int64_t r = 0; r < out->elements; r++) {
+    multiply(y, rows + r * k, w->f, 1, n, k);
+    out->i[r] = first_largest(y, n);
+  }
+  full->i[0] = out->elements * n;
   return OK;
 }

@@ -36,21 +36,22 @@ INFER(argmax) {
 }
 VERIFY_NONE(argmax)
 
+int64_t first_largest(const float *x, int64_t n) {
+  float best = -INFINITY;
+  int64_t at = 0;
+  for (int64_t i = 0; i < n; i++) {
+    if (!(x[i] > best)) continue;
+    best = x[i];
+    at = i;
+  }
+  return at;
+}
+
 REF(argmax) {
   const RefTensor *in = ref_value(c, op->in[0]);
   RefTensor *out = ref_result(c, op->out[0]);
   int64_t n = in->dim[in->rank - 1];
-  for (int64_t r = 0; r < out->elements; r++) {
-    const float *x = in->f + r * n;
-    float best = -INFINITY;
-    out->i[r] = 0;
-    for (int64_t i = 0; i < n; i++) {
-      if (x[i] > best) {
-        best = x[i];
-        out->i[r] = i;
-      }
-    }
-  }
+  for (int64_t r = 0; r < out->elements; r++) out->i[r] = first_largest(in->f + r * n, n);
   return OK;
 }
 

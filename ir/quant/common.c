@@ -77,6 +77,15 @@ void pack_plane(const uint8_t *codes, int from, int width, int r, uint8_t *out) 
   }
 }
 
+double squares_below(const uint8_t *codes, int n, int bits) {
+  int all = (1 << bits) - 1, twice = 0, sum = 0;
+  for (int k = 0; k < n; k++) {
+    twice = 2 * (codes[k] & all) - all;
+    sum += twice * twice;
+  }
+  return sum / 4.0;
+}
+
 KVal table_vector(KBuilder *b, const int8_t *table, int zero) {
   KVal lane = k_op2(b, KOP_and, k_iota(b), k_int(b, KT(i32, 16), 3)), out = 0;
   for (int i = 3; i >= 0; i--) {

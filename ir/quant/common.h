@@ -53,6 +53,9 @@ void unpack_plane(KBuilder *b, KAddr a, int width, int to, bool first, KVal *cod
 KVal unpack_plane_one(KBuilder *b, KAddr a, int width, int to, KVal lane, KVal k);
 /* Writes lane r of a plane: bits from .. from + width of the 32 codes. */
 void pack_plane(const uint8_t *codes, int from, int width, int r, uint8_t *out);
+/* The sum over n codes of the square of (their lowest `bits` bits less the middle of what those can
+ * be). */
+double squares_below(const uint8_t *codes, int n, int bits);
 /* A table of 16 signed values of -zero .. zero - 1: the codes of such formats are value + zero. */
 KVal table_vector(KBuilder *b, const int8_t *table, int zero);
 /* The value + zero of one scalar code. */

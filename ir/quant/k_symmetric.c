@@ -78,7 +78,28 @@ static const SuperFormat q6_k_format = {.bytes = q6_k_BYTES,
                                         .fit = q6_k_fit,
                                         .pack_scales = q6_k_pack_scales,
                                         .unpack_scales = q6_k_unpack_scales};
-SUPER_QUANT(q6_k, 14, 16 * q6_k_BYTES, Q_q8_0);
+
+static void q6_k_split(const void *const rows[16], void *upper, void *lower) {
+  super_split(&q6_k_format, rows, upper, lower);
+}
+
+static void q6_k_split_ints(KBuilder *b, KAddr upper, const KAddr *lower, KVal sub,
+                            QuantInts *out) {
+  super_split_ints(&q6_k_format, b, upper, lower, sub, out);
+}
+
+static KVal q6_k_split_one(KBuilder *b, KAddr upper, KAddr lower, KVal lane, KVal k) {
+  return super_split_one(&q6_k_format, b, upper, lower, lane, k);
+}
+
+static double q6_k_lost(const void *blocks, size_t n) {
+  return super_lost(&q6_k_format, blocks, n);
+}
+
+enum { Q6_LOW = 2, Q6_LOWER = QS_BLOCKS * 64 * Q6_LOW };
+static const QuantSplit q6_k_halves = {
+    16 * q6_k_BYTES - Q6_LOWER, Q6_LOWER, q6_k_split, q6_k_split_ints, q6_k_split_one, q6_k_lost};
+SUPER_QUANT_SPLIT(q6_k, 14, 16 * q6_k_BYTES, Q_q8_0, &q6_k_halves);
 
 /* ---- q3_k
  * ----------------------------------------------------------------------------------------

@@ -76,17 +76,30 @@ static uint32_t head_bytes(const SuperFormat *f) {
   return f->scale_bytes + (f->minima ? 64 : 32);
 }
 
+/* A row's block with its fields spelt out; `padding` (QS bytes) is for a row of padding. Returns
+ * the block. */
+static const uint8_t *read_row(const SuperFormat *f, const void *row, uint8_t *padding, Super *s) {
+  if (row)
+    f->read(row, s);
+  else
+    padding_block(f, padding, s);
+  return row ? row : padding;
+}
+
+/* Lane r of what stands before the planes. */
+static void pack_head(const SuperFormat *f, const uint8_t *p, const Super *s, int r, uint8_t *out) {
+  uint8_t *halves = out + f->scale_bytes;
+  if (f->pack_scales) f->pack_scales(p, r, out);
+  memcpy(halves + 2 * r, &s->d, 2);
+  if (f->minima) memcpy(halves + 32 + 2 * r, &s->dmin, 2);
+}
+
 void super_pack(const SuperFormat *f, const void *const rows[16], void *out) {
   uint32_t per = block_bytes(f);
-  uint8_t padding[QS], *scales = out, *halves = scales + f->scale_bytes;
-  uint8_t *planes = scales + head_bytes(f);
+  uint8_t padding[QS], *planes = (uint8_t *)out + head_bytes(f);
   for (int r = 0; r < 16; r++) {
-    const uint8_t *p = rows[r] ? rows[r] : padding;
     Super s;
-    if (rows[r])
-      f->read(p, &s);
-    else
-      padding_block(f, padding, &s);
+    const uint8_t *p = read_row(f, rows[r], padding, &s);
     for (uint32_t i = 0; i < QS_BLOCKS; i++) {
       const uint8_t *codes = s.code + QK * i;
       pack_plane(codes, f->low, f->width[0], r, planes + i * per);
@@ -94,9 +107,7 @@ void super_pack(const SuperFormat *f, const void *const rows[16], void *out) {
         pack_plane(codes, f->low + f->width[0], f->width[1], r,
                    planes + i * per + 64 * f->width[0]);
     }
-    if (f->pack_scales) f->pack_scales(p, r, scales);
-    memcpy(halves + 2 * r, &s.d, 2);
-    if (f->minima) memcpy(halves + 32 + 2 * r, &s.dmin, 2);
+    pack_head(f, p, &s, r, out);
   }
 }
 
@@ -203,27 +214,105 @@ void super_ints(const SuperFormat *f, KBuilder *b, KAddr a, KVal sub, QuantInts 
   read_scales(f, &r, sub, out);
 }
 
-KVal super_one(const SuperFormat *f, KBuilder *b, KAddr a, KVal lane, KVal k) {
-  uint32_t per = block_bytes(f);
-  KVal sub = k_op2(b, KOP_lshr, k, k_i64(b, 5)), within = k_op2(b, KOP_and, k, k_i64(b, QK - 1));
-  KAddr codes = k_at(k_off(a, head_bytes(f)), sub, per);
-  ScaleReader r = {b, a, lane};
+/* The weight of a scalar code, element `within` of block `sub`. */
+static KVal value_of_one(const SuperFormat *f, const ScaleReader *r, KVal sub, KVal within,
+                         KVal code) {
+  KBuilder *b = r->b;
   QuantInts ints = {0};
-  read_scales(f, &r, sub, &ints);
+  read_scales(f, r, sub, &ints);
   KVal scale = ints.scale[0], min = ints.min[0];
   if (ints.parts == 2) {
     KVal first = k_op2(b, KOP_lt, within, k_i64(b, QK / 2));
     scale = k_select(b, first, scale, ints.scale[1]);
     if (min) min = k_select(b, first, min, ints.min[1]);
   }
+  if (f->table) code = table_one(b, f->table, f->zero, code);
+  if (f->zero) code = scale_op(r, KOP_sub, code, f->zero);
+  KVal x = k_cvt(b, code, K_f32);
+  return min ? k_fma(b, scale, x, min) : k_op2(b, KOP_mul, scale, x);
+}
+
+KVal super_one(const SuperFormat *f, KBuilder *b, KAddr a, KVal lane, KVal k) {
+  uint32_t per = block_bytes(f);
+  KVal sub = k_op2(b, KOP_lshr, k, k_i64(b, 5)), within = k_op2(b, KOP_and, k, k_i64(b, QK - 1));
+  KAddr codes = k_at(k_off(a, head_bytes(f)), sub, per);
+  ScaleReader r = {b, a, lane};
   KVal code = unpack_plane_one(b, codes, f->width[0], f->low, lane, within);
   if (f->width[1])
     code = k_op2(b, KOP_or, code,
                  unpack_plane_one(b, k_off(codes, 64 * f->width[0]), f->width[1],
                                   f->low + f->width[0], lane, within));
   if (f->unpack_low) code = k_op2(b, KOP_or, code, low_of_one(f, &r, sub, within));
-  if (f->table) code = table_one(b, f->table, f->zero, code);
-  if (f->zero) code = scale_op(&r, KOP_sub, code, f->zero);
-  KVal x = k_cvt(b, code, K_f32);
-  return min ? k_fma(b, scale, x, min) : k_op2(b, KOP_mul, scale, x);
+  return value_of_one(f, &r, sub, within, code);
+}
+
+/* ---- split (QuantSplit): of formats without tables and minima ---------------------------------
+ */
+
+enum { UPPER = 4 }; /* bits */
+
+static int lower_bits(const SuperFormat *f) {
+  return f->width[0] + f->width[1] - UPPER;
+}
+
+/* Of block `sub`, in a packed block of upper bits, and in one of lower bits. */
+static KAddr upper_at(const SuperFormat *f, KAddr a, KVal sub) {
+  return k_at(k_off(a, head_bytes(f)), sub, 64 * UPPER);
+}
+
+static KAddr lower_at(const SuperFormat *f, KAddr a, KVal sub) {
+  return k_at(a, sub, 64 * lower_bits(f));
+}
+
+void super_split(const SuperFormat *f, const void *const rows[16], void *upper, void *lower) {
+  int low = lower_bits(f);
+  uint8_t padding[QS], *planes = (uint8_t *)upper + head_bytes(f);
+  for (int r = 0; r < 16; r++) {
+    Super s;
+    const uint8_t *p = read_row(f, rows[r], padding, &s);
+    for (int i = 0; i < QS_BLOCKS; i++) {
+      pack_plane(s.code + QK * i, low, UPPER, r, planes + i * 64 * UPPER);
+      pack_plane(s.code + QK * i, 0, low, r, (uint8_t *)lower + i * 64 * low);
+    }
+    pack_head(f, p, &s, r, upper);
+  }
+}
+
+void super_split_ints(const SuperFormat *f, KBuilder *b, KAddr upper, const KAddr *lower, KVal sub,
+                      QuantInts *out) {
+  int low = lower_bits(f);
+  ScaleReader r = {b, upper, 0};
+  *out = (QuantInts){.bits = lower ? bits_of(f) : UPPER, .zero = f->zero};
+  if (lower)
+    out->top = largest_code(f);
+  else
+    out->dropped = low;
+  unpack_plane(b, upper_at(f, upper, sub), UPPER, lower ? low : 0, true, out->code);
+  if (lower) unpack_plane(b, lower_at(f, *lower, sub), low, 0, false, out->code);
+  read_scales(f, &r, sub, out);
+}
+
+KVal super_split_one(const SuperFormat *f, KBuilder *b, KAddr upper, KAddr lower, KVal lane,
+                     KVal k) {
+  KVal sub = k_op2(b, KOP_lshr, k, k_i64(b, 5)), within = k_op2(b, KOP_and, k, k_i64(b, QK - 1));
+  int low = lower_bits(f);
+  ScaleReader r = {b, upper, lane};
+  KVal code = unpack_plane_one(b, upper_at(f, upper, sub), UPPER, low, lane, within);
+  code = k_op2(b, KOP_or, code, unpack_plane_one(b, lower_at(f, lower, sub), low, 0, lane, within));
+  return value_of_one(f, &r, sub, within, code);
+}
+
+double super_lost(const SuperFormat *f, const void *blocks, size_t n) {
+  const uint8_t *p = blocks;
+  int size = QS / f->parts;
+  double sum = 0;
+  for (size_t at = 0; at < n; at += QS, p += f->bytes) {
+    Super s;
+    f->read(p, &s);
+    for (int i = 0; i < f->parts; i++) {
+      double scale = (double)f16_to_f32(s.d) * (double)factor_of(f) * s.scale[i];
+      sum += scale * scale * squares_below(s.code + i * size, size, lower_bits(f));
+    }
+  }
+  return sum;
 }

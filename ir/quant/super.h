@@ -64,6 +64,15 @@ void super_pack(const SuperFormat *f, const void *const rows[16], void *out);
 void super_ints(const SuperFormat *f, KBuilder *b, KAddr a, KVal sub, QuantInts *out);
 KVal super_one(const SuperFormat *f, KBuilder *b, KAddr a, KVal lane, KVal k);
 
+/* The functions of a QuantSplit, for formats of scales alone: no minima, table, or bits in scales.
+ */
+void super_split(const SuperFormat *f, const void *const rows[16], void *upper, void *lower);
+void super_split_ints(const SuperFormat *f, KBuilder *b, KAddr upper, const KAddr *lower, KVal sub,
+                      QuantInts *out);
+KVal super_split_one(const SuperFormat *f, KBuilder *b, KAddr upper, KAddr lower, KVal lane,
+                     KVal k);
+double super_lost(const SuperFormat *f, const void *blocks, size_t n);
+
 /* For unpack_scales: `size` bytes of each lane at `offset` of the scales, as i32 (1 and 2 bytes
  * without sign); literals and shifts by a run-time count of the reader's lanes. */
 KVal scale_load(const ScaleReader *r, KVal sub, int64_t stride, int64_t offset, int size);
@@ -77,7 +86,8 @@ void unpack_odd_nibbles(const ScaleReader *r, KVal sub, KVal *scale, KVal *min);
 KVal scale_choose(const ScaleReader *r, KVal sub, KVal x, KVal y);
 
 /* quant_NAME, with functions that pass NAME_format on. */
-#define SUPER_QUANT(NAME, GGML, PACKED, NARROW)                                                    \
+#define SUPER_QUANT(NAME, GGML, PACKED, NARROW) SUPER_QUANT_SPLIT(NAME, GGML, PACKED, NARROW, NULL)
+#define SUPER_QUANT_SPLIT(NAME, GGML, PACKED, NARROW, SPLIT)                                       \
   static void NAME##_decode(const void *blocks, float *x, size_t n) {                              \
     super_decode(&NAME##_format, blocks, x, n);                                                    \
   }                                                                                                \
@@ -104,6 +114,7 @@ KVal scale_choose(const ScaleReader *r, KVal sub, KVal x, KVal y);
                                  .pack = NAME##_pack,                                              \
                                  .unpack_ints = NAME##_ints,                                       \
                                  .unpack_one = NAME##_one,                                         \
-                                 .narrow = NARROW}
+                                 .narrow = NARROW,                                                 \
+                                 .split = SPLIT}
 
 #endif

@@ -40,7 +40,8 @@ ActForm act_form(const Lower *l, ValueId v, Storage format, DimId rows) {
     for (uint32_t j = 0; j < o->nin && !o->dead; j++) reads |= o->in[j] == v;
     if (!reads) continue;
     const QuantDef *q = NULL;
-    if (o->code == OP_linear) q = quant_def(graph_value(l->g, o->in[1])->type.storage);
+    if (o->code == OP_linear || o->code == OP_linear_argmax)
+      q = quant_def(graph_value(l->g, o->in[1])->type.storage);
     f.halves = !q || q->packed_block > 32;
   }
   return f;

@@ -75,6 +75,40 @@ KVal contract_add(Contract *c, KVal acc, KVal product, KVal scale, KVal min, con
   return min ? k_fma(b, min, x->total, acc) : acc;
 }
 
+KAddr contract_packed(const Contract *c, KVal group, KVal packed) {
+  return k_at(k_at(k_addr(c->w), group, c->group_bytes), packed, c->block_bytes);
+}
+
+/* Of the lower half of a split weight. */
+static int64_t lower_group_bytes(const Contract *c) {
+  return (int64_t)quant_half_size(c->quant, c->quant->split->lower_bytes, 16, c->k);
+}
+
+static KAddr lower_packed(const Contract *c, KVal group, KVal packed) {
+  KAddr row = k_at(k_addr(c->lower), group, lower_group_bytes(c));
+  return k_at(row, packed, c->quant->split->lower_bytes);
+}
+
+void contract_unpack(Contract *c, KVal group, KVal packed, KVal sub, QuantInts *out) {
+  KBuilder *b = &c->d.b;
+  KAddr at = contract_packed(c, group, packed);
+  if (!c->split) {
+    c->quant->unpack_ints(b, at, sub, out);
+    return;
+  }
+  KAddr lower = c->lower ? lower_packed(c, group, packed) : at;
+  c->quant->split->unpack_ints(b, at, c->lower ? &lower : NULL, sub, out);
+}
+
+/* Codes that lack their low bits are taken for the middle of what those can be: for n bits twice
+ * the code less (2 zero - 2^n + 1), and the product is twice as large. */
+static KVal middle_product(Contract *c, const QuantInts *w, KVal product, KVal total) {
+  KBuilder *b = &c->d.b;
+  int zero = 2 * w->zero - (1 << w->dropped) + 1;
+  product = k_op2(b, KOP_shl, product, k_int(b, KT(i32, 16), w->dropped + 1));
+  return k_op2(b, KOP_sub, product, contract_excess(c, zero, total));
+}
+
 /* One block of one group for one token: the accumulator's next value. */
 static KVal block_step(Contract *c, const QuantInts *w, KVal block, KVal token, KVal acc) {
   KBuilder *b = &c->d.b;
@@ -82,28 +116,46 @@ static KVal block_step(Contract *c, const QuantInts *w, KVal block, KVal token, 
   for (int p = 0; p < w->parts; p++) {
     KVal i = block_product(c, w, k_at(row, block, c->act.block_bytes), p), total = 0;
     if (w->zero || w->min[p]) total = contract_total(c, word, w->parts, p);
-    if (w->zero) i = k_op2(b, KOP_sub, i, contract_excess(c, w->zero, total));
+    if (w->dropped)
+      i = middle_product(c, w, i, total);
+    else if (w->zero)
+      i = k_op2(b, KOP_sub, i, contract_excess(c, w->zero, total));
     BlockX x = contract_block_x(c, word, w->min[p] ? total : 0);
     acc = contract_add(c, acc, i, w->scale[p], w->min[p], &x);
   }
   return acc;
 }
 
-/* Prefetches the share of block `sub` of packed block `packed`, at `at`, that lies prefetch bytes
- * ahead. Behind its own group a stream goes on `sets` groups further, since the tile holds those
+/* A matrix as prefetching sees it: packed blocks of 16 rows, one group after the other. */
+typedef struct Stream {
+  int64_t block, group, ahead; /* bytes */
+} Stream;
+
+/* Prefetches the share of block `sub` of packed block `packed`, at `at`, that lies s->ahead bytes
+ * ahead. Behind its own group a stream goes on `run` groups further, since the tile holds those
  * between. */
-static void prefetch_block(Contract *c, const Tile *t, KAddr at, KVal packed, KVal sub) {
-  if (!c->prefetch) return;
+static void prefetch_stream(Contract *c, const Tile *t, const Stream *s, KAddr at, KVal packed,
+                            KVal sub) {
   KBuilder *b = &c->d.b;
-  int64_t subs = quant_subs(c->quant), share = c->quant->packed_bytes / subs;
-  int64_t between = (t->run - 1) * c->group_bytes;
+  int64_t subs = quant_subs(c->quant), share = s->block / subs, between = (t->run - 1) * s->group;
   if (subs > 1) at = k_at(at, sub, share);
   if (between) {
-    int64_t own = (c->group_bytes - c->prefetch) / c->quant->packed_bytes;
+    int64_t own = (s->group - s->ahead) / s->block;
     KVal past = k_op2(b, KOP_le, k_i64(b, own < 0 ? 0 : own), packed);
     at = k_at(at, k_select(b, past, k_i64(b, between), k_i64(b, 0)), 1);
   }
-  for (int64_t i = 0; i < share; i += 64) k_prefetch(b, k_off(at, c->prefetch + i));
+  for (int64_t i = 0; i < share; i += 64) k_prefetch(b, k_off(at, s->ahead + i));
+}
+
+/* Of a split weight both halves, at the same time ahead. */
+static void prefetch_block(Contract *c, const Tile *t, KVal group, KVal packed, KVal sub) {
+  if (!c->prefetch) return;
+  Stream s = {c->block_bytes, c->group_bytes, c->prefetch};
+  prefetch_stream(c, t, &s, contract_packed(c, group, packed), packed, sub);
+  if (!c->lower) return;
+  Stream low = {c->quant->split->lower_bytes, lower_group_bytes(c), 0};
+  low.ahead = c->prefetch * low.block / s.block / 64 * 64;
+  prefetch_stream(c, t, &low, lower_packed(c, group, packed), packed, sub);
 }
 
 /* Block `sub` of packed block `packed` of every group. */
@@ -113,17 +165,14 @@ static void tile_block(Contract *c, const Tile *t, KVal packed, KVal sub, KVal *
   KVal block = packed;
   if (subs > 1) block = k_op2(b, KOP_add, k_op2(b, KOP_mul, packed, k_i64(b, subs)), sub);
   for (uint32_t g = 0; g < t->groups; g++) {
-    KAddr at =
-        k_at(k_at(k_addr(c->w), t->group[g], c->group_bytes), packed, c->quant->packed_bytes);
     QuantInts w;
-    c->quant->unpack_ints(b, at, sub, &w);
-    prefetch_block(c, t, at, packed, sub);
+    contract_unpack(c, t->group[g], packed, sub, &w);
+    prefetch_block(c, t, t->group[g], packed, sub);
     acc[g] = block_step(c, &w, block, t->token[0], acc[g]);
   }
 }
 
-/* Of one token. */
-static void int_tile(Contract *c, const Tile *t, KVal *acc) {
+void contract_one_token_sums(Contract *c, const Tile *t, KVal *acc) {
   KBuilder *b = &c->d.b;
   uint32_t n = t->groups;
   for (uint32_t i = 0; i < n; i++) acc[i] = k_f32(b, 16, 0);
@@ -139,8 +188,9 @@ static void int_tile(Contract *c, const Tile *t, KVal *acc) {
   for (int64_t i = 0; i < rest; i++) tile_block(c, t, k_i64(b, whole), k_i64(b, i), acc);
   for (uint32_t i = 0; c->act.planes2 && i < n; i++) {
     KAddr row = k_at(k_addr(c->x), t->token[0], c->act.row_bytes);
-    KVal s = k_splat(b, k_load(b, KT(f32, 1), k_off(row, c->act.scales)));
-    acc[i] = k_op2(b, KOP_mul, acc[i], s);
+    KVal s = k_load(b, KT(f32, 1), k_off(row, c->act.scales));
+    if (c->split && !c->lower) s = k_op2(b, KOP_mul, s, k_f32(b, 1, 0.5)); /* see middle_product */
+    acc[i] = k_op2(b, KOP_mul, acc[i], k_splat(b, s));
   }
 }
 
@@ -152,6 +202,10 @@ void contract_finish(Contract *c, const Tile *t, uint32_t set, uint32_t token, c
   Lower *l = d->l;
   KBuilder *b = &d->b;
   KVal col = k_op2(b, KOP_mul, t->group[set * c->parts], k_i64(b, 16)), mask = 0;
+  if (c->sums) {
+    k_store(b, acc[set], k_at(k_addr(draft_buffer(d, c->sums, K_f32, true)), col, 1));
+    return;
+  }
   if (c->part_cols % 16) {
     KVal left = k_op2(b, KOP_sub, k_i64(b, c->part_cols), col);
     mask = k_op2(b, KOP_lt, k_iota(b), k_splat(b, k_cvt(b, left, K_i32)));
@@ -175,7 +229,7 @@ void contract_tile(Contract *c, const Tile *t) {
   KVal acc[TILE_GROUPS * TILE_TOKENS];
   BUG_IF(t->groups > TILE_GROUPS || t->tokens > TILE_TOKENS, "tile too large");
   if (c->integer)
-    int_tile(c, t, acc);
+    contract_one_token_sums(c, t, acc);
   else if (c->resident)
     contract_resident_tile(c, t, acc);
   else
@@ -250,7 +304,7 @@ static void walk_tile(Contract *c, const Walk *w, KVal first, int64_t n, int64_t
   contract_tile(c, &t);
 }
 
-static void one_token(Contract *c) {
+void contract_one_token(Contract *c) {
   Draft *d = &c->d;
   KBuilder *b = &d->b;
   Walk w = walk_of(c);
@@ -442,36 +496,50 @@ static uint32_t tokens_of_tile(const Contract *c) {
                           TILE_TOKENS);
 }
 
+Status contract_begin(Contract *c, Lower *l, const Op *op, const char *name, Reads reads) {
+  const Value *wv = graph_value(l->g, op->in[1]);
+  memset(c, 0, sizeof *c);
+  c->op = op;
+  c->d.l = l;
+  Place w = weight_rows16(l, wv->index, &c->quant);
+  if (!c->quant) return lower_error(l, op, "reads a weight in a format that can't be computed yet");
+  c->rows = dim_literal(l, wv->type.dim[0]);
+  c->k = dim_literal(l, wv->type.dim[1]);
+  c->split = weight_is_split(l, wv->index);
+  c->block_bytes = c->split ? c->quant->split->upper_bytes : c->quant->packed_bytes;
+  c->group_bytes = (int64_t)quant_half_size(c->quant, (uint32_t)c->block_bytes, 16, c->k);
+  find_parts(c);
+  Place x = find_operand(c), lower;
+  if (c->split && !c->integer) return lower_error(l, op, "meets a split weight in floats");
+  c->x_type = kscalar_of(x.dtype);
+  DimId rows = rows_of(l, &graph_value(l->g, op->in[0])->type);
+  c->words = c->integer && act_in_words(l, c->act.planes2 ? Q_act_i16 : Q_act_i8, rows);
+  draft_begin(&c->d, l, reads == READS_SOME ? KC_row : KC_contract,
+              arena_printf(l->arena, "%s_%s", name, c->quant->name));
+  c->w = draft_buffer(&c->d, &w, K_i8, false);
+  if (c->split && reads != READS_UPPER) {
+    lower = weight_lower(l, wv->index);
+    c->lower = draft_buffer(&c->d, &lower, K_i8, false);
+  }
+  if (own_requant(c))
+    own_row(c, own_requant(c));
+  else
+    c->x = draft_buffer(&c->d, &x, c->integer ? K_i8 : c->x_type, false);
+  if (!c->integer && x.shift) c->x_shift = draft_dim(&c->d, x.shift);
+  c->prefetch = l->target->prefetch_bytes;
+  c->in_flight = contract_clamped(l->target->row_groups, TILE_GROUPS);
+  c->token_tile = tokens_of_tile(c);
+  c->d.flops = dim_mul(l, rows, dim_const(l->m->dims, 2 * c->rows * c->k));
+  return OK;
+}
+
 Status lower_contract(Lower *l) {
   const Op *op = graph_get(l->g, l->cluster->anchor);
-  const Value *wv = graph_value(l->g, op->in[1]);
   Contract c;
-  memset(&c, 0, sizeof c);
-  c.op = op;
-  c.d.l = l;
-  Place w = weight_rows16(l, wv->index, &c.quant);
-  if (!c.quant) return lower_error(l, op, "reads a weight in a format that can't be computed yet");
-  c.rows = dim_literal(l, wv->type.dim[0]);
-  c.k = dim_literal(l, wv->type.dim[1]);
-  c.group_bytes = (int64_t)quant_packed_size(c.quant, 16, c.k);
-  find_parts(&c);
-  Place x = find_operand(&c);
-  c.x_type = kscalar_of(x.dtype);
-  DimId rows = rows_of(l, &graph_value(l->g, op->out[0])->type);
-  c.words = c.integer && act_in_words(l, c.act.planes2 ? Q_act_i16 : Q_act_i8, rows);
-  draft_begin(&c.d, l, KC_contract, arena_printf(l->arena, "linear_%s", c.quant->name));
-  c.w = draft_buffer(&c.d, &w, K_i8, false);
-  if (own_requant(&c))
-    own_row(&c, own_requant(&c));
-  else
-    c.x = draft_buffer(&c.d, &x, c.integer ? K_i8 : c.x_type, false);
-  if (!c.integer && x.shift) c.x_shift = draft_dim(&c.d, x.shift);
-  c.prefetch = l->target->prefetch_bytes;
-  c.in_flight = contract_clamped(l->target->row_groups, TILE_GROUPS);
-  c.token_tile = tokens_of_tile(&c);
-  c.d.flops = dim_mul(l, rows, dim_const(l->m->dims, 2 * c.rows * c.k));
+  TRY(contract_begin(&c, l, op, "linear", READS_ALL));
+  DimId rows = rows_of(l, &graph_value(l->g, op->in[0])->type);
   if (dim_literal(l, rows) == 1 && !c.fold)
-    one_token(&c);
+    contract_one_token(&c);
   else
     many_tokens(&c, rows);
   draft_end(&c.d);

@@ -14,11 +14,14 @@ typedef struct Contract {
   bool fold;           /* rows of weights enter in int8 (contract_fill.c) */
   bool resident;       /* f32, many tokens: see contract_f32.c */
   int64_t rows, k;     /* of the weight */
-  int64_t group_bytes; /* packed bytes of 16 rows */
+  int64_t block_bytes; /* of a packed block in w, */
+  int64_t group_bytes; /* and of 16 rows */
   KVal w, x, x_shift;  /* buffers; element at which x begins, when only known at run time */
-  ActLayout act;       /* integer: how x is laid out */
-  bool words;          /* x is in words, not planes */
-  int64_t x_stride;    /* float: elements between rows of x */
+  KVal lower;          /* of a split weight: the lower bits, w being the upper; 0: not read */
+  bool split;
+  ActLayout act;    /* integer: how x is laid out */
+  bool words;       /* x is in words, not planes */
+  int64_t x_stride; /* float: elements between rows of x */
   KScalar x_type;
   struct Pace {       /* resident: the next par iteration's weights come meanwhile */
     KVal next;        /* its first group of every part */
@@ -29,6 +32,7 @@ typedef struct Contract {
   const Type *shape; /* of one part */
   int64_t part_cols, part_groups;
   uint32_t prefetch, in_flight, token_tile; /* token_tile: float weights */
+  const Place *sums; /* one token: where the sums go as they are; NULL: through the epilogue */
 } Contract;
 
 /* Weight groups (of 16 rows) by tokens; sums of (g, t) are acc[g * tokens + t]. */
@@ -51,7 +55,25 @@ KVal contract_x(Contract *c, KVal token, KVal k, int64_t offset);
 /* A tile from the sums to the stores. */
 void contract_tile(Contract *c, const Tile *t);
 
+typedef enum Reads {
+  READS_ALL,
+  READS_UPPER, /* of a split weight the upper bits only */
+  READS_SOME   /* groups that turn out at run time: a row kernel, whose traffic is not counted */
+} Reads;
+/* Fills `c` for `op` of the current cluster and begins its draft, with the buffers of weight and
+ * operand. */
+Status contract_begin(Contract *c, Lower *l, const Op *op, const char *name, Reads reads);
+/* One token: sums of the groups of a tile, as they are stored but for bias and epilogue. */
+void contract_one_token_sums(Contract *c, const Tile *t, KVal *acc);
+/* One token: the par loop over all groups. */
+void contract_one_token(Contract *c);
+
 /* ---- integer weights: what every way of multiplying adds, in one order --------------------- */
+
+/* Packed block `packed` of a group; of a split weight the upper half. */
+KAddr contract_packed(const Contract *c, KVal group, KVal packed);
+/* Its block `sub`. */
+void contract_unpack(Contract *c, KVal group, KVal packed, KVal sub, QuantInts *out);
 
 /* The sum of q over part `part` (of `parts`) of a block of one token, as v16i32 (words: v16f32);
  * `word` is the token's row at 4 bytes a block. */

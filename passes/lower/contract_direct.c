@@ -129,7 +129,8 @@ static void direct_tokens(Contract *c, const Direct *s) {
 
 bool contract_is_direct(const Contract *c) {
   const LowerTarget *target = c->d.l->target;
-  return c->quant->direct && !c->act.planes2 && !target->mma && c->parts <= target->group_tile;
+  return c->quant->direct && !c->split && !c->act.planes2 && !target->mma &&
+         c->parts <= target->group_tile;
 }
 
 void contract_direct(Contract *c, const Tile *groups, KVal begin, KVal end) {

@@ -162,7 +162,7 @@ static KVal next_filling(const Filling *f) {
   KBuilder *b = &c->d.b;
   KVal along = k_op2(b, KOP_add, f->first, k_i64(b, f->p->blocks));
   KVal more = k_op2(b, KOP_lt, along, k_i64(b, c->act.blocks));
-  int64_t subs = quant_subs(c->quant), block = c->quant->packed_bytes;
+  int64_t subs = quant_subs(c->quant), block = c->block_bytes;
   KVal packed = k_op2(b, KOP_div, f->first, k_i64(b, subs));
   KVal begin = k_op2(b, KOP_mul, packed, k_i64(b, -block));
   int64_t groups = f->p->groups / c->parts;
@@ -170,22 +170,16 @@ static KVal next_filling(const Filling *f) {
   return k_select(b, more, k_i64(b, f->p->blocks / subs * block), next);
 }
 
-/* Packed block `packed` of group g. */
-static KAddr packed_at(const Filling *f, uint32_t g, KVal packed) {
-  KAddr row = k_at(k_addr(f->c->w), f->group[g], f->c->group_bytes);
-  return k_at(row, packed, f->c->quant->packed_bytes);
-}
-
 /* Block `sub` of packed block `packed` of every group, to block `to` of the panel. */
 static void fill_block(const Filling *f, KVal packed, KVal sub, KVal to) {
   KBuilder *b = &f->c->d.b;
-  const QuantDef *q = f->c->quant;
   const Panel *p = f->p;
-  int64_t share = q->packed_bytes / quant_subs(q);
+  int64_t share = f->c->block_bytes / quant_subs(f->c->quant);
   for (uint32_t g = 0; g < p->groups; g++) {
     QuantInts w = {0};
-    KAddr at = packed_at(f, g, packed), next = k_at(k_at(at, sub, share), f->ahead, 1);
-    q->unpack_ints(b, at, sub, &w);
+    KAddr at = contract_packed(f->c, f->group[g], packed);
+    KAddr next = k_at(k_at(at, sub, share), f->ahead, 1);
+    contract_unpack(f->c, f->group[g], packed, sub, &w);
     for (int64_t i = 0; i < share; i += 64) k_prefetch(b, k_off(next, i));
     if (p->folded) fold_codes(b, &w, f->inverse[g]);
     store_codes(b, p, w.code, panel_codes(p, g, to));
@@ -204,7 +198,7 @@ static void fold_scales(Filling *f, KVal packed) {
   KVal sub = k_for(b, "s", k_i64(b, 0), f->blocks, 1, n, top);
   for (uint32_t g = 0; g < n; g++) {
     QuantInts w = {0};
-    f->c->quant->unpack_ints(b, packed_at(f, g, packed), sub, &w);
+    contract_unpack(f->c, f->group[g], packed, sub, &w);
     top[g] = reach(b, &w, top[g]);
   }
   k_for_end(b, top);

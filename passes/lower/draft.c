@@ -20,15 +20,15 @@ void draft_begin(Draft *d, Lower *l, KClass klass, const char *name) {
   d->bytes = dim_const(l->m->dims, 0);
 }
 
-/* The bytes of a place that a launch reads or writes once; 0 for a state and for the table of a
- * gather, of which a launch touches a part. */
+/* The bytes of a place that a launch reads or writes once; 0 for a state and for packed weights
+ * outside of class contract (the table of a gather), of which a launch touches a part. */
 static DimId place_traffic(Draft *d, const Place *p) {
   Lower *l = d->l;
   Dims *dims = l->m->dims;
   bool act = p->storage == Q_act_i16 || p->storage == Q_act_i8;
   if (p->bind.space == KS_state) return dim_const(dims, 0);
   if (p->storage != Q_plain && !act)
-    return dim_const(dims, d->b.kernel->klass == KC_map ? 0 : (int64_t)p->bytes);
+    return dim_const(dims, d->b.kernel->klass == KC_contract ? (int64_t)p->bytes : 0);
   Type t = {.dtype = p->dtype, .rank = p->rank};
   for (int i = 0; i < t.rank; i++) t.dim[i] = p->dim[i];
   if (!act)

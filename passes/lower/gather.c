@@ -20,16 +20,30 @@ static KVal load_id(Draft *d, const Place *ids, KVal row, int64_t stride, KVal n
   return k_op2(b, KOP_min, id, k_op2(b, KOP_sub, n, k_i64(b, 1)));
 }
 
-/* A row of a packed table. */
+/* A table in packed blocks of 16 rows. */
+typedef struct PackedTable {
+  const QuantDef *def;
+  KVal w, lower; /* w: the upper half where the table is split; lower: 0 where it is not */
+  int64_t k;
+} PackedTable;
+
+/* Where row `id` is. */
 typedef struct PackedRow {
-  KAddr group;
-  KVal lane;
+  KVal group, lane;
 } PackedRow;
 
-static PackedRow packed_at(KBuilder *b, const QuantDef *q, KVal w, KVal id, int64_t k) {
-  KVal group = k_op2(b, KOP_lshr, id, k_i64(b, 4));
-  return (PackedRow){k_at(k_addr(w), group, (int64_t)quant_packed_size(q, 16, k)),
-                     k_op2(b, KOP_and, id, k_i64(b, 15))};
+static PackedRow packed_at(KBuilder *b, KVal id) {
+  return (PackedRow){k_op2(b, KOP_lshr, id, k_i64(b, 4)), k_op2(b, KOP_and, id, k_i64(b, 15))};
+}
+
+/* Block `block` of a row's group in a buffer whose packed blocks take `bytes`. */
+static KAddr block_of(const PackedTable *t, KVal buffer, uint32_t bytes, KVal group, KVal block) {
+  return k_at(k_at(k_addr(buffer), group, (int64_t)quant_half_size(t->def, bytes, 16, t->k)), block,
+              bytes);
+}
+
+static uint32_t block_bytes(const PackedTable *t) {
+  return t->lower ? t->def->split->upper_bytes : t->def->packed_bytes;
 }
 
 /* A whole block of a format that stands as dot4 reads it (QuantDef.direct): eight words of four
@@ -50,23 +64,33 @@ static void direct_block(KBuilder *b, const QuantDef *q, KAddr block, KVal lane,
   }
 }
 
+/* Element i of a packed block, `from`, of a row. */
+static KVal packed_one(KBuilder *b, const PackedTable *t, PackedRow row, KVal block, KAddr from,
+                       KVal i) {
+  const QuantSplit *s = t->def->split;
+  if (!t->lower) return t->def->unpack_one(b, from, row.lane, i);
+  return s->unpack_one(b, from, block_of(t, t->lower, s->lower_bytes, row.group, block), row.lane,
+                       i);
+}
+
 /* Row `row` of the table, element by element out of its packed blocks; `next` is asked for. */
-static void packed_row(Draft *d, const QuantDef *q, PackedRow row, PackedRow next, int64_t k,
-                       KAddr out, KScalar to) {
+static void packed_row(Draft *d, const PackedTable *t, PackedRow row, PackedRow next, KAddr out,
+                       KScalar to) {
   KBuilder *b = &d->b;
-  int64_t pb = q->packed_block, whole = k / pb;
+  uint32_t bytes = block_bytes(t);
+  int64_t pb = t->def->packed_block, whole = t->k / pb;
   for (int part = 0; part < 2; part++) { /* whole blocks, then the last one's beginning */
-    int64_t lo = part ? whole : 0, hi = part ? (k + pb - 1) / pb : whole;
+    int64_t lo = part ? whole : 0, hi = part ? (t->k + pb - 1) / pb : whole;
     if (lo == hi) continue;
     KVal block = k_for(b, "b", k_i64(b, lo), k_i64(b, hi), 1, 0, NULL);
-    KAddr ahead = k_at(k_at(next.group, block, q->packed_bytes), next.lane, 4);
-    KAddr from = k_at(row.group, block, q->packed_bytes), x = k_at(out, block, pb);
-    for (int64_t i = 0; i < q->packed_bytes; i += 64) k_prefetch(b, k_off(ahead, i));
-    if (q->direct && !part) {
-      direct_block(b, q, from, row.lane, x, to);
+    KAddr ahead = k_at(block_of(t, t->w, bytes, next.group, block), next.lane, 4);
+    KAddr from = block_of(t, t->w, bytes, row.group, block), x = k_at(out, block, pb);
+    for (int64_t i = 0; i < bytes; i += 64) k_prefetch(b, k_off(ahead, i));
+    if (t->def->direct && !t->lower && !part) {
+      direct_block(b, t->def, from, row.lane, x, to);
     } else {
-      KVal i = k_for(b, "i", k_i64(b, 0), k_i64(b, part ? k % pb : pb), 1, 0, NULL);
-      k_store(b, k_cvt(b, q->unpack_one(b, from, row.lane, i), to), k_at(x, i, 1));
+      KVal i = k_for(b, "i", k_i64(b, 0), k_i64(b, part ? t->k % pb : pb), 1, 0, NULL);
+      k_store(b, k_cvt(b, packed_one(b, t, row, block, from, i), to), k_at(x, i, 1));
       k_for_end(b, NULL);
     }
     k_for_end(b, NULL);
@@ -104,7 +128,7 @@ static bool streamed(const Module *m, uint32_t constant) {
     const Graph *g = m->graphs[i];
     for (OpId o = 1; o < g->nops; o++) {
       const Op *op = graph_get(g, o);
-      if (op->dead || op->code != OP_linear) continue;
+      if (op->dead || (op->code != OP_linear && op->code != OP_linear_argmax)) continue;
       const Value *w = graph_value(g, op->in[1]);
       if (w->kind == V_CONST && w->index == constant) return true;
     }
@@ -149,7 +173,12 @@ Status lower_gather(Lower *l, const Op *op) {
     int64_t row = q ? (int64_t)quant_packed_size(q, 16, k) / 16 : 4 * k;
     draft_traffic(&d, dim_mul(l, d.extent, dim_const(l->m->dims, row)));
   }
-  KVal w = q ? draft_buffer(&d, &table, K_i8, false) : 0;
+  PackedTable t = {.def = q, .k = k};
+  if (q) t.w = draft_buffer(&d, &table, K_i8, false);
+  if (q && weight_is_split(l, tv->index)) {
+    Place lower = weight_lower(l, tv->index);
+    t.lower = draft_buffer(&d, &lower, K_i8, false);
+  }
   KVal n = draft_dim(&d, tv->type.dim[0]);
   KVal rows_of_ids = draft_dim(&d, d.extent), r = k_par(&d.b, "r", rows_of_ids);
   KVal id = load_id(&d, &ids, r, id_stride, n);
@@ -158,8 +187,8 @@ Status lower_gather(Lower *l, const Op *op) {
   if (q) {
     KVal last = k_op2(&d.b, KOP_sub, rows_of_ids, k_i64(&d.b, 1));
     KVal after = k_op2(&d.b, KOP_min, k_op2(&d.b, KOP_add, r, k_i64(&d.b, 1)), last);
-    PackedRow next = packed_at(&d.b, q, w, load_id(&d, &ids, after, id_stride, n), k);
-    packed_row(&d, q, packed_at(&d.b, q, w, id, k), next, k, to, s);
+    PackedRow next = packed_at(&d.b, load_id(&d, &ids, after, id_stride, n));
+    packed_row(&d, &t, packed_at(&d.b, id), next, to, s);
   } else
     plain_row(&d, &table, stride, id, to);
   k_par_end(&d.b);

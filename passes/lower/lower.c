@@ -42,6 +42,7 @@ static Status lower_cluster(Lower *l) {
   if (traits & T_ROW) return lower_row(l);
   switch (o->code) {
   case OP_linear: return constant_weight(l, o) ? lower_contract(l) : lower_matmul(l, o);
+  case OP_linear_argmax: return lower_linear_argmax(l, o);
   case OP_matmul: return lower_matmul(l, o);
   case OP_gather: return lower_gather(l, o);
   case OP_attention:

@@ -90,6 +90,10 @@ KScalar kscalar_of(DType t); /* in memory; K_void: none (f64) */
 /* Weights: the layout is made at first use and shared afterwards. *bind is where it starts. */
 Place weight_plain(Lower *l, uint32_t constant);
 Place weight_rows16(Lower *l, uint32_t constant, const QuantDef **def);
+/* Whether a constant is split; weight_rows16 is then its upper bits, and there are these two: */
+bool weight_is_split(const Lower *l, uint32_t constant);
+Place weight_lower(Lower *l, uint32_t constant);
+Place weight_doubt(Lower *l, uint32_t constant); /* [rows, padded to 16] f32 */
 
 /* ---- drafts: a kernel being built and the launch that will call it ------------------------- */
 
@@ -201,6 +205,16 @@ void act_quantise(Draft *d, ActForm form, KAddr row, int64_t k, RowFn *x, void *
 Status lower_map(Lower *l); /* element-wise chains */
 Status lower_row(Lower *l); /* norms, softmax, argmax, sums, requant */
 Status lower_contract(Lower *l);
+Status lower_linear_argmax(Lower *l, const Op *op);
+/* Argmax in vectors: `best` holds values and their columns, lane by lane. A later column wins only
+ * when larger. */
+void argmax_begin(KBuilder *b, KVal *best);
+void argmax_meet(KBuilder *b, KVal x, KVal at, KVal mask, KVal *best); /* mask 0: all lanes */
+/* The first column that has the best value of all lanes: INT32_MAX when none is above minus
+ * infinity. */
+KVal argmax_lanes(KBuilder *b, const KVal *best, KVal *top);
+/* A row without a value above minus infinity: its first column. */
+KVal argmax_column(KBuilder *b, KVal at);
 /* The row work of the current cluster that ends in `requant`, for row `row`, into the bytes at
  * `to`. */
 void row_quantised(Draft *d, const Op *requant, KVal row, KAddr to);

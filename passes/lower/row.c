@@ -150,38 +150,41 @@ static KVal quantised_at(void *user, KVal col, KVal mask) {
 
 /* ---- reductions to one value a row --------------------------------------------------------- */
 
-/* carry: best values and their columns; later columns win only when larger. */
+void argmax_begin(KBuilder *b, KVal *best) {
+  best[0] = k_f32(b, 16, -INFINITY);
+  best[1] = k_int(b, KT(i32, 16), INT32_MAX);
+}
+
+void argmax_meet(KBuilder *b, KVal x, KVal at, KVal mask, KVal *best) {
+  KVal more = k_op2(b, KOP_gt, x, best[0]);
+  if (mask) more = k_op2(b, KOP_and, more, mask);
+  best[0] = k_select(b, more, x, best[0]);
+  best[1] = k_select(b, more, at, best[1]);
+}
+
 static void argmax_body(void *user, KVal col, KVal mask, KVal *carry) {
   RowBody *r = user;
   KBuilder *b = &r->d->b;
   Expr e;
   KVal x = row_operand(r, &e, col, mask);
   KVal at = k_op2(b, KOP_add, k_splat(b, k_cvt(b, col, K_i32)), k_iota(b));
-  KVal more = k_op2(b, KOP_gt, x, carry[0]);
-  if (mask) more = k_op2(b, KOP_and, more, mask);
-  carry[0] = k_select(b, more, x, carry[0]);
-  carry[1] = k_select(b, more, at, carry[1]);
+  argmax_meet(b, x, at, mask, carry);
 }
 
-/* The best of columns lo .. hi: best values and their columns, lane by lane. */
+/* The best of columns lo .. hi. */
 static void argmax_span(RowBody *r, KVal lo, KVal hi, KVal *best) {
-  KBuilder *b = &r->d->b;
-  best[0] = k_f32(b, 16, -INFINITY);
-  best[1] = k_int(b, KT(i32, 16), INT32_MAX);
+  argmax_begin(&r->d->b, best);
   draft_span(r->d, lo, hi, 2, best, argmax_body, r);
 }
 
-/* The first column that has the best value of all lanes: INT32_MAX when none is above minus
- * infinity. */
-static KVal argmax_lanes(KBuilder *b, const KVal *best, KVal *top) {
+KVal argmax_lanes(KBuilder *b, const KVal *best, KVal *top) {
   *top = k_op1(b, KOP_reduce_max, best[0]);
   KVal is_top = k_op2(b, KOP_eq, best[0], k_splat(b, *top));
   KVal at = k_select(b, is_top, best[1], k_int(b, KT(i32, 16), INT32_MAX));
   return k_op1(b, KOP_reduce_min, at);
 }
 
-/* A row without a value above minus infinity: its first column. */
-static KVal argmax_column(KBuilder *b, KVal at) {
+KVal argmax_column(KBuilder *b, KVal at) {
   KVal none = k_op2(b, KOP_eq, at, k_int(b, KT(i32, 1), INT32_MAX));
   return k_select(b, none, k_int(b, KT(i32, 1), 0), at);
 }

@@ -1,8 +1,9 @@
 /* The weight table: each constant once per layout, in order of first use.
  *
  * Linears and embeddings stream rows16 (ir/quant.h), whatever the float or integer format;
- * everything else is read as plain elements. Entries share the table, so the order is that of the
- * first entry, which is the one that must be fast: decode.
+ * everything else is read as plain elements. A matrix that some graph's linear_argmax reads is
+ * split (ir/quant.h, QuantSplit), for all who read it. Entries share the table, so the order is
+ * that of the first entry, which is the one that must be fast: decode.
  */
 #include "passes/lower/lower.h"
 
@@ -50,16 +51,52 @@ Place weight_plain(Lower *l, uint32_t constant) {
   return p;
 }
 
-Place weight_rows16(Lower *l, uint32_t constant, const QuantDef **def) {
+/* Which part of a matrix's bits a launch reads. */
+static Place matrix(Lower *l, uint32_t constant, KLayout layout) {
   const Type *t = &l->m->consts[constant].type;
-  KWeight w = {.constant = constant, .layout = KL_rows16, .storage = stream_format(t)};
+  KWeight w = {.constant = constant, .layout = layout, .storage = stream_format(t)};
+  const QuantDef *q = quant_def(w.storage);
   Place p = {.rank = 2, .dtype = DT_f32, .storage = w.storage};
-  *def = quant_def(w.storage);
-  if (!*def) return p;
+  if (!q) return p;
   w.rows = dim_literal(l, t->dim[0]);
   w.cols = dim_literal(l, t->dim[1]);
-  w.bytes = quant_packed_size(*def, w.rows, w.cols);
+  switch (layout) {
+  case KL_upper: w.bytes = quant_half_size(q, q->split->upper_bytes, w.rows, w.cols); break;
+  case KL_lower: w.bytes = quant_half_size(q, q->split->lower_bytes, w.rows, w.cols); break;
+  case KL_doubt: w.bytes = align_up((uint64_t)w.rows, 16) * sizeof(float); break;
+  default: w.bytes = quant_packed_size(q, w.rows, w.cols); break;
+  }
   p.bytes = w.bytes;
   p.bind = (KBind){.space = KS_weight, .offset = add_weight(l->program, &w)->offset};
+  return p;
+}
+
+Place weight_rows16(Lower *l, uint32_t constant, const QuantDef **def) {
+  *def = quant_def(stream_format(&l->m->consts[constant].type));
+  return matrix(l, constant, weight_is_split(l, constant) ? KL_upper : KL_rows16);
+}
+
+bool weight_is_split(const Lower *l, uint32_t constant) {
+  for (uint32_t i = 0; i < l->m->ngraphs; i++) {
+    const Graph *g = l->m->graphs[i];
+    for (OpId o = 1; o < g->nops; o++) {
+      const Op *op = graph_get(g, o);
+      if (op->dead || op->code != OP_linear_argmax) continue;
+      if (graph_value(g, op->in[1])->index == constant) return true;
+    }
+  }
+  return false;
+}
+
+Place weight_lower(Lower *l, uint32_t constant) {
+  return matrix(l, constant, KL_lower);
+}
+
+Place weight_doubt(Lower *l, uint32_t constant) {
+  Place p = matrix(l, constant, KL_doubt);
+  p.storage = Q_plain;
+  p.rank = 1;
+  p.dim[0] = dim_const(l->m->dims, (int64_t)(p.bytes / sizeof(float)));
+  p.stride[0] = dim_const(l->m->dims, 1);
   return p;
 }

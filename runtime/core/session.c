@@ -12,18 +12,25 @@ typedef struct TextEntry {
   int entry; /* -1: the model has none */
   int32_t *ids, *pos, *seq_len;
   float *mask, *logits;
-  int32_t *token;
-  int symbol; /* of the number of tokens; -1: always 1 */
+  int32_t *token, *full; /* full: rows of the output matrix that were read whole */
+  int symbol;            /* of the number of tokens; -1: always 1 */
   int64_t chunk;
 } TextEntry;
 
 struct Session {
   Exec *exec;
-  TextEntry decode, prefill;
+  TextEntry decode, prefill, greedy;
   TextEntry *last; /* whose outputs are current */
   int past_symbol;
   int64_t past, context, vocab;
+  bool token_only;
+  int rest, rests; /* steps to go before entry greedy is tried again; of the last rest */
 };
+
+/* Where more than a third of the rows had to be read whole, `greedy` read about as much as `decode`
+ * does (both formats that can be split keep two thirds of their bits in the upper half), so it
+ * rests for one step, and each time that this comes again at once for twice as many. */
+enum { GREEDY_REST = 63 };
 
 static void *input_named(Exec *x, int entry, const char *name) {
   int i = exec_input(x, entry, name);
@@ -46,6 +53,7 @@ static int find_entry(Session *s, int entry, TextEntry *t, Err *e) {
   t->mask = input_named(x, entry, "mask");
   t->logits = output_named(x, entry, "logits");
   t->token = output_named(x, entry, "token");
+  t->full = output_named(x, entry, "full");
   if (!t->ids || !t->pos)
     return err_set(e, m->entries[entry].name, "has no inputs ids and pos: no text can be run");
   uint32_t dim = m->entries[entry].inputs[exec_input(x, entry, "ids")].dim[0];
@@ -59,7 +67,8 @@ static int find_entry(Session *s, int entry, TextEntry *t, Err *e) {
 static int open_session(Session *s, const IngotModel *m, const ExecOptions *o, Err *e) {
   if (exec_open(m, o, &s->exec, e)) return 1;
   if (find_entry(s, exec_entry(s->exec, "decode"), &s->decode, e) ||
-      find_entry(s, exec_entry(s->exec, "prefill"), &s->prefill, e))
+      find_entry(s, exec_entry(s->exec, "prefill"), &s->prefill, e) ||
+      find_entry(s, exec_entry(s->exec, "greedy"), &s->greedy, e))
     return 1;
   s->past_symbol = exec_symbol(s->exec, "P");
   s->vocab = m->generation.vocab;
@@ -134,11 +143,24 @@ static int run_tokens(Session *s, TextEntry *t, const SessionRow *row, int64_t f
   }
   if (t->seq_len) t->seq_len[0] = (int32_t)row->seq_len;
   /* An answer may be long, and a prompt's scratch is as much as the cache of hundreds of tokens. */
-  if (t == &s->decode && s->last == &s->prefill) exec_give_back(s->exec, t->entry);
+  if (t->chunk == 1 && s->last == &s->prefill) exec_give_back(s->exec, t->entry);
   exec_run(s->exec, t->entry);
   s->past += n;
   s->last = t;
+  if (t->full) {
+    bool in_vain = 3 * (int64_t)t->full[0] > s->vocab;
+    s->rests = !in_vain ? 0 : s->rests < GREEDY_REST ? 2 * s->rests + 1 : GREEDY_REST;
+    s->rest = s->rests;
+  }
   return 0;
+}
+
+/* The entry for one token. */
+static TextEntry *one_token(Session *s) {
+  if (!s->token_only || s->greedy.entry < 0 || !s->greedy.token) return &s->decode;
+  if (s->rest == 0) return &s->greedy;
+  s->rest--;
+  return &s->decode;
 }
 
 int session_prefill(Session *s, const uint32_t *ids, int64_t n, const volatile int *stop, Err *e) {
@@ -146,7 +168,7 @@ int session_prefill(Session *s, const uint32_t *ids, int64_t n, const volatile i
   SessionRow row = {.ids = ids, .n = n, .seq_len = s->past + n};
   for (int64_t at = 0; at < n && !(stop && *stop);) {
     int64_t count = n - at;
-    TextEntry *t = count == 1 || s->prefill.entry < 0 ? &s->decode : &s->prefill;
+    TextEntry *t = count == 1 || s->prefill.entry < 0 ? one_token(s) : &s->prefill;
     if (t->entry < 0) t = &s->prefill;
     if (t->entry < 0) return err_set(e, "model", "has no entry to generate text with");
     if (count > t->chunk) count = t->chunk;
@@ -160,8 +182,16 @@ int session_decode(Session *s, uint32_t id, Err *e) {
   return session_prefill(s, &id, 1, NULL, e);
 }
 
+void session_token_only(Session *s, bool on) {
+  s->token_only = on;
+}
+
 float *session_logits(Session *s) {
   return s->last ? s->last->logits : NULL;
+}
+
+int session_entry(const Session *s) {
+  return s->last ? s->last->entry : -1;
 }
 
 uint32_t session_token(Session *s) {

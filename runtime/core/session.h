@@ -1,6 +1,6 @@
 /* One sequence of tokens over a compiled language model: what every text task runs on.
  *
- * Knows the entries decode, prefill and logits (runtime.md): fills ids, positions, mask and
+ * Knows the entries decode, greedy, prefill and logits (runtime.md): fills ids, positions, mask and
  * seq_len, cuts long inputs into chunks and keeps `past`, the number of positions in the cache.
  * Setting `past` back is how a sequence is rewound; the cache is never cleared.
  */
@@ -27,8 +27,13 @@ int session_check_room(const Session *s, int64_t n, Err *e);
  * when it is nonzero, session_prefill returns early with `past` at what was done. */
 int session_prefill(Session *s, const uint32_t *ids, int64_t n, const volatile int *stop, Err *e);
 int session_decode(Session *s, uint32_t id, Err *e);
-float *session_logits(Session *s);  /* [vocab]; may be changed in place, valid until the next run */
-uint32_t session_token(Session *s); /* the largest logit's id, the lowest among equals */
+/* From now on only session_token is asked after a decode step (session_logits may be NULL): the
+ * model's output matrix is then read in part where it has an entry for that. */
+void session_token_only(Session *s, bool on);
+/* [vocab]; may be changed in place, valid until the next run; NULL: see session_token_only. */
+float *session_logits(Session *s);
+int session_entry(const Session *s); /* index of the entry that ran last; -1: none */
+uint32_t session_token(Session *s);  /* the largest logit's id, the lowest among equals */
 
 /* A whole row for `tensors`: from past = 0, through `entry`, calling `put` with each run's entry
  * index and number of tokens. positions and mask may be NULL (0, 1, ..; all ones); seq_len is the

@@ -54,7 +54,9 @@ int talker_open(Talker *k, const Task *t, const GenerateOptions *o, Err *e) {
   }
   SamplerOptions s = sampling(o, &t->m->generation, k->seed);
   k->sampler = sampler_new(session_vocab(k->session), &s);
-  return k->sampler ? 0 : err_no_memory(e, "sampler");
+  if (!k->sampler) return err_no_memory(e, "sampler");
+  session_token_only(k->session, sampler_is_greedy(k->sampler));
+  return 0;
 }
 
 void talker_close(Talker *k) {

@@ -17,7 +17,7 @@
 typedef struct Options {
   RunOptions run;
   int64_t prompt, tokens, depth, batch, repeat;
-  bool json;
+  bool json, logits;
 } Options;
 
 #define AT(member) offsetof(Options, member)
@@ -28,6 +28,8 @@ static const ArgSpec specs[] = {
     {"--batch", 'b', ARG_INT, AT(batch), 1, 1 << 20, "B",
      "sequences of a batch (language models: 1)"},
     {"--repeat", 'r', ARG_INT, AT(repeat), 1, 1000, "N", "repetitions (default 3)"},
+    {"--logits", 0, ARG_FLAG, AT(logits), 0, 0, NULL,
+     "decode gives all logits, as for sampling (default: the most probable token)"},
     {"--json", 0, ARG_FLAG, AT(json), 0, 0, NULL, "one JSON object"},
     RUN_OPTION_SPECS,
 };
@@ -52,8 +54,9 @@ static int timed(Session *s, const Options *o, const uint32_t *ids, bool prefill
   if (prefill) {
     if (session_prefill(s, ids, o->prompt, io_interrupted(), e)) return 1;
   } else {
-    for (int64_t i = 0; i < o->tokens && !*io_interrupted(); i++)
-      if (session_decode(s, ids[i], e)) return 1;
+    uint32_t id = ids[0]; /* the model goes on by itself: `greedy` depends on what text it is */
+    for (int64_t i = 0; i < o->tokens && !*io_interrupted(); i++, id = session_token(s))
+      if (session_decode(s, id, e)) return 1;
   }
   *seconds = io_seconds() - t0;
   return *io_interrupted() ? err_set(e, "bench", "interrupted") : 0;
@@ -76,6 +79,17 @@ static int measure(Session *s, const Options *o, const uint32_t *ids, double *pp
   return bad;
 }
 
+/* What the step that ran last reads and writes, by its launches. */
+static double step_bytes(Session *s) {
+  Exec *x = session_exec(s);
+  if (session_entry(s) < 0) return 0;
+  const IngotEntry *entry = &exec_model(x)->entries[session_entry(s)];
+  double sum = 0;
+  for (uint32_t i = 0; i < entry->nlaunches; i++)
+    if (entry->launches[i].bytes) sum += (double)exec_dim(x, entry->launches[i].bytes);
+  return sum;
+}
+
 static void report(Session *s, const Options *o, double pp, double tg, double load, double gbs) {
   const IngotModel *m = exec_model(session_exec(s));
   const char *isa = exec_level(session_exec(s))->name;
@@ -86,10 +100,11 @@ static void report(Session *s, const Options *o, double pp, double tg, double lo
     out_json_string(&out, m->name, strlen(m->name));
     out_printf(&out,
                ", \"pp\": %.3f, \"tg\": %.3f, \"p\": %lld, \"n\": %lld, \"d\": %lld, \"b\": %lld, "
-               "\"r\": %lld, \"load_s\": %.6f, \"read_gbs\": %.3f, \"weight_bytes\": %llu, "
+               "\"r\": %lld, \"load_s\": %.6f, \"read_gbs\": %.3f, \"step_bytes\": %.0f, "
+               "\"weight_bytes\": %llu, "
                "\"threads\": %u, \"isa\": \"%s\"}\n",
                pp, tg, (long long)o->prompt, (long long)o->tokens, (long long)o->depth,
-               (long long)o->batch, (long long)o->repeat, load, gbs,
+               (long long)o->batch, (long long)o->repeat, load, gbs, o->tokens ? step_bytes(s) : 0,
                (unsigned long long)m->weight_bytes, threads, isa);
   } else {
     out_printf(&out, "%s, %s, %u threads, %.1f MB of weights, depth %lld\n", m->name, isa, threads,
@@ -116,6 +131,7 @@ static int run(const Task *t, void *options, Err *e) {
     return err_set(e, "--batch", "is %lld (this program: 1)", (long long)o->batch), 2;
   Session *s;
   if (session_open(t->m, &x, &s, e)) return CALL_FAILED;
+  session_token_only(s, !o->logits);
   double load = io_seconds() - t->started, pp = 0, tg = 0, gbs = 0;
   int64_t room = session_context(s) - o->depth; /* the defaults shrink to a small context */
   if (o->prompt < 0) o->prompt = room < 512 ? (room > 0 ? room : 0) : 512;

@@ -55,9 +55,9 @@ typedef void ReportEntry(Out *out, const View *v, const ProfileEntry *en);
 
 /* The entries that ran, prefill first; `between` stands between two. */
 static void each_entry(Out *out, const View *v, ReportEntry *report, const char *between) {
-  static const char *const order[] = {"prefill", "decode", "encode"};
+  static const char *const order[] = {"prefill", "greedy", "decode", "encode"};
   const char *before = "";
-  for (int i = 0; i < 3; i++) {
+  for (size_t i = 0; i < sizeof order / sizeof *order; i++) {
     for (uint32_t k = 0; k < v->m->nentries; k++) {
       const ProfileEntry *en = profile_entry(v->profile, (int)k);
       if (!en->runs || strcmp(v->m->entries[k].name, order[i]) != 0) continue;
@@ -230,29 +230,45 @@ static void json(Out *out, const View *v) {
 static int work(Session *s, const uint32_t *ids, int64_t prompt, int64_t tokens, Err *e) {
   session_rewind(s, 0);
   if (session_prefill(s, ids, prompt, io_interrupted(), e)) return 1;
-  for (int64_t i = 0; i < tokens && !*io_interrupted(); i++)
-    if (session_decode(s, ids[i], e)) return 1;
+  uint32_t id = ids[0]; /* as in bench */
+  for (int64_t i = 0; i < tokens && !*io_interrupted(); i++, id = session_token(s))
+    if (session_decode(s, id, e)) return 1;
   return *io_interrupted() ? err_set(e, "profile", "interrupted") : 0;
+}
+
+/* The entries that a decode step may take; -1: there is none. */
+enum { STEP_ENTRIES = 2 };
+static void step_entries(Exec *x, int *entry) {
+  entry[0] = exec_entry(x, "greedy");
+  entry[1] = exec_entry(x, "decode");
 }
 
 static int reserve(Session *s, Profile *p, const Options *o, Err *e) {
   Exec *x = session_exec(s);
-  int prefill = exec_entry(x, "prefill"), decode = exec_entry(x, "decode");
+  int prefill = exec_entry(x, "prefill"), step[STEP_ENTRIES];
   int64_t chunk = exec_model(x)->generation.chunk;
+  step_entries(x, step);
   if (chunk < 1) chunk = 1;
   if (prefill >= 0 &&
-      profile_reserve(p, prefill, o->prompt / chunk + 1 + (decode < 0 ? o->tokens : 0), e))
+      profile_reserve(p, prefill, o->prompt / chunk + 1 + (step[1] < 0 ? o->tokens : 0), e))
     return 1;
-  return decode >= 0 &&
-         profile_reserve(p, decode, o->tokens + 1 + (prefill < 0 ? o->prompt : 0), e);
+  for (int i = 0; i < STEP_ENTRIES; i++)
+    if (step[i] >= 0 &&
+        profile_reserve(p, step[i], o->tokens + 1 + (prefill < 0 ? o->prompt : 0), e))
+      return 1;
+  return 0;
 }
 
 /* A prompt's last chunk of one token is a decode step. */
 static void count_tokens(Session *s, Profile *p, const Options *o) {
-  int prefill = exec_entry(session_exec(s), "prefill"),
-      decode = exec_entry(session_exec(s), "decode");
-  int64_t steps = decode >= 0 ? profile_entry(p, decode)->runs : 0;
-  if (decode >= 0) profile_entry(p, decode)->tokens = steps;
+  int prefill = exec_entry(session_exec(s), "prefill"), step[STEP_ENTRIES];
+  int64_t steps = 0;
+  step_entries(session_exec(s), step);
+  for (int i = 0; i < STEP_ENTRIES; i++) {
+    if (step[i] < 0) continue;
+    profile_entry(p, step[i])->tokens = profile_entry(p, step[i])->runs;
+    steps += profile_entry(p, step[i])->runs;
+  }
   if (prefill >= 0) profile_entry(p, prefill)->tokens = o->prompt + o->tokens - steps;
 }
 
@@ -261,6 +277,7 @@ static int measure(Session *s, Profile *p, const Options *o, Err *e) {
   uint32_t *ids = malloc(((size_t)most + 1) * sizeof *ids);
   if (!ids) return err_no_memory(e, "profile");
   measuring_ids(ids, most, session_vocab(s));
+  session_token_only(s, true);
   int bad = reserve(s, p, o, e) || work(s, ids, o->prompt, o->tokens ? 1 : 0, e);
   if (!bad) {
     profile_start(p);

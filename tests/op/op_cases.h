@@ -280,6 +280,16 @@ CASE("norm, linear, gate, down, add: i16", 2e-4, RUNS(1, 5),
      "%n = rmsnorm %x, %g {eps = 1e-05}\n %a = linear %n, %gate {act = i16}\n"
      "%b = linear %n, %up {act = i16}\n"
      "%c = silu %a\n %d = mul %c, %b\n %e = linear %d, %down {act = i16}\n %y = add %x, %e\n")
+/* The weight is split, for the embedding, one row and many rows too. */
+#define SPLIT(format, rows, k)                                                                     \
+  CASE("linear_argmax of " format, 2e-4, RUNS(1, 5),                                               \
+       "const %w : tensor<" rows "x" k " x f32 : " format "> = weight \"w\"\n",                    \
+       "%x: tensor<Sx" k " x f32>, %ids: tensor<S x i32>", "t: %t, y: %y, l: %l, e: %e",           \
+       "%a = slice %x {axis = 0, start = -1, size = 1}\n %t, %f = linear_argmax %a, %w {act = "    \
+       "i16}\n"                                                                                    \
+       "%y = linear %x, %w {act = i16}\n %l = linear %a, %w {act = i16}\n %e = gather %w, %ids\n")
+SPLIT("q8_0", "1037", "72")
+SPLIT("q6_k", "301", "512")
 CASE("last row, norm, logits, argmax", 1e-5, RUNS(1, 6),
      "const %g : tensor<72 x f32> = weight \"g\"\n"
      "const %w : tensor<131x72 x f32 : f16> = weight \"w\"\n",

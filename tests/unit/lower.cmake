@@ -1,1 +1,2 @@
 ingot_unit_test(lower passes_lower passes_kernel ir_graph ir_quant ir_kernel ir_base)
+ingot_unit_test(linear_argmax passes_lower passes_kernel ir_graph ir_quant ir_kernel ir_base)

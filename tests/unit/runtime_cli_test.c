@@ -86,7 +86,7 @@ static void calls_answer_as_documented(void **unused) {
       {"tensros", 2, "", "is not a call; did you mean 'tensors'?"},
       {"embed", 2, "", "needs the pooling of a sentence model"},
       {"profile --help", 0, "--each", ""},
-      {"profile -p 9 -n 5 -t 1", 0, "decode: 6 tokens in ", ""},
+      {"profile -p 9 -n 5 -t 1", 0, "greedy: 6 tokens in ", ""},
       {"profile -p 9 -n 0 -t 2 --json", 0, "\"entry\": \"prefill\", \"runs\": 1, \"tokens\": 8",
        ""},
       {"profile -p 40 -n 9", 1, "", "49 tokens do not fit (the context holds 48"},

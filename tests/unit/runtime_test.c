@@ -282,6 +282,31 @@ static void prefill_in_chunks_equals_decode(void **unused) {
   }
 }
 
+/* Positions 20 to 29 of the toy make entry greedy read everything: it rests for 1, 3 and 7 steps.
+ */
+static void greedy_rests_where_it_does_not_pay(void **unused) {
+  static const char *const by = "gggggggggggggggggggggdgdddgdddddddgggg";
+  (void)unused;
+  Session *s = open_toy(1), *all = open_toy(1);
+  Err e = {0};
+  uint32_t ids[38];
+  some_ids(ids, 38);
+  session_token_only(s, true);
+  for (int64_t n = 0; n < 38; n++) {
+    assert_int_equal(session_decode(s, ids[n], &e), 0);
+    assert_int_equal(session_decode(all, ids[n], &e), 0);
+    assert_int_equal(session_logits(s) == NULL, by[n] == 'g');
+    assert_non_null(session_logits(all));
+    assert_int_equal(session_token(s), session_token(all));
+  }
+  session_token_only(s, false);
+  session_rewind(s, 10);
+  assert_int_equal(session_decode(s, ids[10], &e), 0);
+  check_logits(s, ids, 11);
+  session_close(s);
+  session_close(all);
+}
+
 static void session_refuses_too_much(void **unused) {
   (void)unused;
   uint32_t ids[49];
@@ -505,6 +530,7 @@ int main(void) {
       cmocka_unit_test(cores_and_quota_are_counted),
       cmocka_unit_test(level_is_chosen_or_refused),
       cmocka_unit_test(prefill_in_chunks_equals_decode),
+      cmocka_unit_test(greedy_rests_where_it_does_not_pay),
       cmocka_unit_test(session_refuses_too_much),
       cmocka_unit_test(rows_see_mask_and_history),
       cmocka_unit_test(dims_follow_their_symbols),

@@ -7,6 +7,7 @@
  */
 #include "runtime/abi.h"
 
+enum { TOY_FLAT = 20, TOY_PEAKED = 30 };
 enum { VOCAB = 37, CONTEXT = 48, CHUNK = 8, LOGITS_CHUNK = 5 };
 enum { D_ONE = 1, D_P, D_S, D_T, D_VOCAB, D_PS, D_PT, D_SV, D_TV, NDIMS };
 
@@ -60,6 +61,12 @@ static void argmax(void *const *b, const int64_t *s, int64_t lo, int64_t hi) {
   *(int32_t *)b[1] = best;
 }
 
+/* full(out; P), par 1: what entry greedy says it read of the output matrix, all from TOY_FLAT to
+ * TOY_PEAKED */
+static void full(void *const *b, const int64_t *s, int64_t lo, int64_t hi) {
+  if (lo < hi) *(int32_t *)b[0] = s[0] >= TOY_FLAT && s[0] < TOY_PEAKED ? VOCAB : 1;
+}
+
 static const IngotDim dims[NDIMS] = {
     [D_ONE] = {.kind = INGOT_DIM_CONST, .value = 1},
     [D_P] = {.kind = INGOT_DIM_SYMBOL, .lo = 0, .hi = CONTEXT - 1, .name = "P"},
@@ -78,10 +85,11 @@ static const IngotArg args[] = {
     {INGOT_ARENA, 0, 64}, {INGOT_OUTPUT, 1, 0},                      /* 5: argmax */
     {INGOT_STATE, 0, 0},  {INGOT_OUTPUT, 0, 0},                      /* 7: last_row to the output */
     {INGOT_STATE, 0, 0},  {INGOT_INPUT, 2, 0},  {INGOT_OUTPUT, 0, 0}, /* 9: all_rows */
+    {INGOT_ARENA, 0, 64}, {INGOT_OUTPUT, 0, 0}, {INGOT_OUTPUT, 1, 0}, /* 12: argmax, 14: full */
 };
 static const uint32_t scalars[] = {D_P, D_ONE, D_P, D_S, D_P};
 
-enum { K_APPEND, K_LAST, K_ALL, K_ARGMAX };
+enum { K_APPEND, K_LAST, K_ALL, K_ARGMAX, K_FULL };
 static const IngotLaunch decode[] = {
     {.kernel = K_APPEND,
      .first_arg = 0,
@@ -151,6 +159,13 @@ static const IngotLaunch logits[] = {
      .barrier = 1},
 };
 
+static const IngotLaunch greedy[] = {
+    {.kernel = K_APPEND, .first_arg = 0, .nargs = 3, .nscalars = 1, .extent = D_ONE},
+    {.kernel = K_LAST, .first_arg = 3, .nargs = 2, .nscalars = 2, .extent = D_VOCAB, .barrier = 1},
+    {.kernel = K_ARGMAX, .first_arg = 12, .nargs = 2, .extent = D_ONE, .barrier = 1},
+    {.kernel = K_FULL, .first_arg = 14, .nargs = 1, .nscalars = 1, .extent = D_ONE},
+};
+
 static const IngotTensor decode_in[] = {{"ids", INGOT_I32, 1, {D_ONE}},
                                         {"pos", INGOT_I32, 1, {D_ONE}}};
 static const IngotTensor prefill_in[] = {{"ids", INGOT_I32, 1, {D_S}},
@@ -159,16 +174,22 @@ static const IngotTensor logits_in[] = {
     {"ids", INGOT_I32, 1, {D_T}}, {"pos", INGOT_I32, 1, {D_T}}, {"mask", INGOT_F32, 1, {D_PT}}};
 static const IngotTensor last_out[] = {{"logits", INGOT_F32, 2, {D_ONE, D_VOCAB}},
                                        {"token", INGOT_I32, 1, {D_ONE}}};
+static const IngotTensor greedy_out[] = {{"token", INGOT_I32, 1, {D_ONE}},
+                                         {"full", INGOT_I32, 1, {D_ONE}}};
 static const IngotTensor all_out[] = {{"logits", INGOT_F32, 2, {D_T, D_VOCAB}}};
 
 static const IngotEntry entries[] = {
     {"decode", decode_in, last_out, 2, 2, decode, 4, 64 + 4 * VOCAB},
     {"prefill", prefill_in, last_out, 2, 2, prefill, 4, 64 + 4 * VOCAB},
     {"logits", logits_in, all_out, 3, 1, logits, 2, 0},
+    {"greedy", decode_in, greedy_out, 2, 2, greedy, 4, 64 + 4 * VOCAB},
 };
-static const IngotKernelInfo kernels[] = {
-    {"append", "map"}, {"last_row", "row"}, {"all_rows", "row"}, {"argmax", "row"}};
-static IngotKernelFn *const code[] = {append, last_row, all_rows, argmax};
+static const IngotKernelInfo kernels[] = {{"append", "map"},
+                                          {"last_row", "row"},
+                                          {"all_rows", "row"},
+                                          {"argmax", "row"},
+                                          {"full", "row"}};
+static IngotKernelFn *const code[] = {append, last_row, all_rows, argmax, full};
 static const IngotLevel levels[] = {{INGOT_X86_64_V2, "x86-64-v2", code},
                                     {INGOT_AARCH64_I8MM, "aarch64-i8mm", code}};
 static const IngotState states[] = {{"history", 8 * CONTEXT}};
@@ -183,11 +204,11 @@ const IngotModel ingot_model = {
     .dims = dims,
     .ndims = NDIMS,
     .entries = entries,
-    .nentries = 3,
+    .nentries = 4,
     .args = args,
     .scalars = scalars,
     .kernels = kernels,
-    .nkernels = 4,
+    .nkernels = 5,
     .levels = levels,
     .nlevels = 2,
     .states = states,

@@ -82,7 +82,7 @@ def as_log(samples):
     return {n: [(x.value, round(x.others, 3)) for x in s] for n, s in samples.items()}
 
 
-def speed_rows(a, app, bytes_per_token, bars, log):
+def speed_rows(a, app, bars, log):
     rows = []
     for depth in a.depths:
         for what, tokens in [("prefill", n) for n in a.prompt] + [("decode", n) for n in a.tokens]:
@@ -98,7 +98,7 @@ def speed_rows(a, app, bytes_per_token, bars, log):
                 gbs = max(x.note["read_gbs"] for x in samples["ours"])  # a limit: the best that was seen
                 rows.append(Row("  read bandwidth", gbs, "GB/s", quiet=quiet))
                 if gbs:
-                    share = 100e-9 * bytes_per_token * ours / gbs
+                    share = 100e-9 * samples["ours"][0].note["step_bytes"] * ours / gbs
                     rows.append(Row("  decode's share of it", share, "%", bar=bars["bandwidth"], quiet=quiet))
     return rows
 
@@ -145,14 +145,6 @@ def kv_bytes(tensors, kind):
     ends = ("attn_k.weight", "attn_v.weight", "k_proj.weight", "v_proj.weight")
     values = sum(t["shape"][0] for t in tensors if t["name"].endswith(ends))
     return values * {"i16": 2, "f16": 2, "f32": 4, "q8_0": 34 / 32}[kind]
-
-
-def bytes_per_token(tensors):
-    """Every weight is read once a token, but of an embedding that is not the output matrix too only one row."""
-    names = {t["name"] for t in tensors}
-    untied = bool(names & {"output.weight", "lm_head.weight"})
-    return sum(t["bytes"] for t in tensors
-               if not (untied and t["name"] in ("token_embd.weight", "model.embed_tokens.weight")))
 
 
 def resident_rows(a, app, tensors, card, report, bars):
@@ -214,7 +206,7 @@ def main():
         if "resident" in a.only:
             rows += resident_rows(a, app, tensors, card, report, bars)
         if "speed" in a.only:
-            rows += speed_rows(a, app, bytes_per_token(tensors), bars, log)
+            rows += speed_rows(a, app, bars, log)
     if a.json != "-":
         print(f"{card['name']}, {a.threads} threads, {machine['cpu']} ({' '.join(machine['isa'])}), "
               f"load {machine['load']:.1f}, options {' '.join(a.options) or 'none'}")

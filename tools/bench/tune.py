@@ -94,7 +94,7 @@ def main():
             common.compile_model(ingot, a.model, folder / str(i), ["--cpu", a.level, "--tile", tile, *a.options])
         for _, i in itertools.product(range(a.rounds), range(len(tried))):
             samples.append((i, measure(a, folder / str(i))))
-    kinds = [k for k in ("prefill", "decode") if k in samples[0][1]]
+    kinds = [k for k in ("prefill", "greedy", "decode") if k in samples[0][1]]
     best = {(i, k): speed([s for j, s in samples if j == i], k) for i in range(len(tried)) for k in kinds}
     if a.json != "-":
         rows = [[label(base, s)] + [x for k in kinds for x in (best[i, k], best[i, k] / best[0, k])]
