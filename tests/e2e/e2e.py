@@ -136,6 +136,49 @@ def test_memory_calls(folder):
         assert len(between) == 1 and between[0].startswith("madvise(") and "MADV_DONTNEED" in between[0], between
 
 
+def widened_model(folder, rows):
+    """The example model with an embedding (and output matrix) of so many rows, those after its own of noise; it knows no end."""
+    model, name = pathlib.Path(shutil.copytree(MODEL, f"{folder}/wide")), "model.embed_tokens.weight"
+    config = json.loads((model / "config.json").read_text())
+    (model / "config.json").write_text(json.dumps(config | {"vocab_size": rows, "eos_token_id": rows - 1}))
+    (model / "generation_config.json").unlink()
+    data = (model / "model.safetensors").read_bytes()
+    size, width = struct.unpack("<Q", data[:8])[0], config["hidden_size"]
+    header = json.loads(data[8:8 + size])
+    header.pop("__metadata__", None)
+    tensors = {n: data[8 + size + t["data_offsets"][0]:8 + size + t["data_offsets"][1]] for n, t in header.items()}
+    noise = struct.pack("<65536H", *[0x3d00 | i & 0x80ff for i in sample_ids(65536, vocab=65536)])  # bf16, 0.03 to 0.12
+    at = sample_ids(rows - config["vocab_size"], vocab=65536 - width)
+    tensors[name] += b"".join(noise[2 * i:2 * (i + width)] for i in at)
+    header[name]["shape"] = [rows, width]
+    end = 0
+    for n, t in header.items():
+        t["data_offsets"] = [end, end := end + len(tensors[n])]
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    (model / "model.safetensors").write_bytes(struct.pack("<Q", len(text)) + text + b"".join(tensors.values()))
+    return model
+
+
+def test_greedy_in_part(folder):
+    """An output matrix large enough to be split: the tokens of entry greedy are those of all logits, at every level."""
+    rows, steps = 250001, 24  # the last group of 16 has one row
+    model, app = widened_model(folder, rows), f"{folder}/app"
+    for quant in ("q8_0", "q6_k"):
+        compile_to(app, "--quant", quant, model=model)
+        for level in levels(app):
+            options = ["--cpu", level]
+            ids = json.loads(run(app, "generate", "--ids", "17", "-n", steps, "--json", "--temp", "0", *options).stdout)["ids"]
+            shape, data = logits(app, folder, [[17] + ids[:-1]], "--entry", "decode", *options)
+            assert shape == [1, steps, rows] and len(ids) == steps, (shape, ids)
+            for i, token in enumerate(ids):
+                row = struct.unpack_from(f"<{rows}f", data, 4 * rows * i)
+                assert row.index(max(row)) == token, (quant, level, i)
+        entries = {e["entry"]: e for e in json.loads(run(app, "profile", "-p", "1", "-n", "12", "--json").stdout)["entries"]}
+        part, whole = entries["greedy"], entries.get("decode")
+        assert part["runs"] >= 6 and (not whole or part["bytes"] / part["runs"] < 0.8 * whole["bytes"] / whole["runs"]), entries
+
+
 def test_tokenize(folder):
     text = "What is the symbol of zinc? <|im_end|> 12 é\n"
     ids = run(program(), "tokenize", "--jsonl", input=json.dumps(text) + "\n").stdout

@@ -4,7 +4,7 @@ find_program(INGOT_STRACE strace)
 if(INGOT_STRACE)
   set(traced memory_calls)
 endif()
-foreach(part ${traced} answers json_and_stop seed tokenize template same_bits long_contexts block_formats prefill_fast amx chunks padding reproducible strip
+foreach(part ${traced} answers json_and_stop seed tokenize template same_bits long_contexts block_formats prefill_fast greedy_in_part amx chunks padding reproducible strip
              static_and_small verify lib calibrate run_cache profile profile_counts_attention tile wrong_use unwritable full_disk
              closed_pipe_and_interrupt chat_on_a_terminal failure_sweep emit_texts)
   add_test(NAME e2e.${part} COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_SOURCE_DIR}/e2e/e2e.py
