@@ -36,8 +36,12 @@ typedef enum Storage {
 #undef QUANT_NAMED
   Q_act_i16, /* two int8 planes, one scale a row:  x = s * (128 * hi + lo) */
   Q_act_i8,  /* one int8 plane, one scale per 32 along the row */
+  Q_act_i8p, /* the same, the scales powers of two */
   Q_COUNT
 } Storage;
+static inline bool storage_is_act(Storage s) {
+  return s >= Q_act_i16 && s < Q_COUNT;
+}
 const char *storage_name(Storage s); /* "plain", "q4_1", "act_i16" */
 bool storage_parse(const char *name, Storage *out);
 
@@ -140,7 +144,8 @@ bool cache_format_parse(const char *name, StateDef *out); /* sets dtype and stor
 /* ---- operators
  * --------------------------------------------------------------------------------------- */
 
-typedef enum ActFormat { ACT_f32, ACT_i16, ACT_i8 } ActFormat;
+typedef enum ActFormat { ACT_f32, ACT_i16, ACT_i8, ACT_i8p } ActFormat;
+enum { ACT_EXPONENT = 100 }; /* i8p: a scale is 2^e, |e| at most this */
 typedef enum RopeMode { ROPE_half, ROPE_pairs } RopeMode; /* Llama: halves; GPT-J: pairs */
 typedef enum RopeKind { ROPEFREQ_dynamic, ROPEFREQ_longrope } RopeKind;
 typedef struct I64List {
@@ -399,6 +404,8 @@ typedef struct OpInfo {
 const OpInfo *op_info(OpCode code);
 OpCode op_parse(const char *name); /* OP_none when unknown */
 bool attrs_equal(const OpInfo *info, const Attrs *a, const Attrs *b);
+/* The storage of rows in an activation format; Q_plain of f32. */
+Storage act_storage(ActFormat f);
 /* Whether an attention without a cache can have act = i16. */
 bool attention_codes(const Graph *g, const Op *op);
 

@@ -91,7 +91,7 @@ static Status check_const(const Verifier *v, const ConstDef *c) {
     if (!dim_is_const(v->m->dims, c->type.dim[i], NULL))
       return diag_error(v->d, where, "G9: axis %u is not a number", i);
   }
-  if (c->type.storage == Q_act_i16 || c->type.storage == Q_act_i8)
+  if (storage_is_act(c->type.storage))
     return diag_error(v->d, where, "G9: a constant in an activation format");
   if ((c->nparts > 0) == (c->dense != NULL))
     return diag_error(v->d, where, "G9: neither parts nor dense elements, or both");

@@ -144,7 +144,7 @@ void attrs_copy(Arena *arena, const OpInfo *info, Attrs *to, const Attrs *from) 
 
 /* The words of the enumerated kinds, in the order of their enums; NULL for other kinds. */
 static const char *const *kind_words(AttrKind k, size_t *n) {
-  static const char *const act[] = {"f32", "i16", "i8"};
+  static const char *const act[] = {"f32", "i16", "i8", "i8p"};
   static const char *const mode[] = {"half", "pairs"};
   static const char *const freqs[] = {"dynamic", "longrope"};
   static const char *const types[] = {

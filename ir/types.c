@@ -22,6 +22,7 @@ static const char *const storages[] = {
 #undef QUANT_NAMED
     "act_i16",
     "act_i8",
+    "act_i8p",
 };
 
 const char *dtype_name(DType t) {

@@ -197,9 +197,10 @@ bool attention_codes(const Graph *g, const Op *op) {
 }
 
 VERIFY(attention) {
-  if (op->attrs.attention.act == ACT_i8)
-    return op_error(d, where, op, "act is i8 (expected f32 or i16)");
-  if (op->attrs.attention.act == ACT_i16 && !attention_codes(g, op))
+  ActFormat act = op->attrs.attention.act;
+  if (act != ACT_f32 && act != ACT_i16)
+    return op_error(d, where, op, "act is of 8 bits (expected f32 or i16)");
+  if (act == ACT_i16 && !attention_codes(g, op))
     return op_error(d, where, op, "act is i16 of heads of more than %d", CODED_HEAD);
   return verify_attention_attrs(op, d, where);
 }

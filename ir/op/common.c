@@ -22,15 +22,15 @@ static Status bad_operand(const Graph *g, const Op *op, uint32_t i, const char *
   return s;
 }
 
-static bool act_storage(const Type *t) {
-  return t->storage == Q_act_i16 || t->storage == Q_act_i8;
+static bool is_act(const Type *t) {
+  return storage_is_act(t->storage);
 }
 
 Status need_tensor(const Graph *g, const Op *op, uint32_t i, int rank, Diag *d, const char *where) {
   const Type *t = operand_type(g, op, i);
   if (value_state(g, op->in[i], NULL))
     return op_error(d, where, op, "operand %u is a state (expected a tensor)", i + 1);
-  if (act_storage(t)) return bad_operand(g, op, i, "a value that is not requantised", d, where);
+  if (is_act(t)) return bad_operand(g, op, i, "a value that is not requantised", d, where);
   if (t->rank < rank) {
     char want[64];
     snprintf(want, sizeof want, "at least %d dimensions", rank);

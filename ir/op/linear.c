@@ -24,19 +24,40 @@ static void round_stretch(const float *x, float *y, int64_t n, float top) {
   for (int64_t i = 0; i < n; i++) y[i] = rintf(x[i] * inverse) * scale;
 }
 
+/* The same with a power of two for a scale, the next above what it would be. */
+static void round_powers(const float *x, float *y, int64_t n) {
+  float max = 0;
+  int e;
+  for (int64_t i = 0; i < n; i++) max = fmaxf(max, fabsf(x[i]));
+  float part = frexpf(max / I8_TOP, &e);
+  if (part == 0.5f) e--;
+  e = max > 0 && e > -ACT_EXPONENT ? e < ACT_EXPONENT ? e : ACT_EXPONENT : -ACT_EXPONENT;
+  for (int64_t i = 0; i < n; i++) y[i] = ldexpf(rintf(ldexpf(x[i], -e)), e);
+}
+
 void act_round(const float *x, float *y, int64_t n, ActFormat format) {
   if (format == ACT_i16) {
     round_stretch(x, y, n, I16_TOP);
-  } else if (format == ACT_i8) {
-    for (int64_t i = 0; i < n; i += ACT_BLOCK)
-      round_stretch(x + i, y + i, n - i < ACT_BLOCK ? n - i : ACT_BLOCK, I8_TOP);
+  } else if (format == ACT_i8 || format == ACT_i8p) {
+    for (int64_t i = 0; i < n; i += ACT_BLOCK) {
+      int64_t left = n - i < ACT_BLOCK ? n - i : ACT_BLOCK;
+      if (format == ACT_i8)
+        round_stretch(x + i, y + i, left, I8_TOP);
+      else
+        round_powers(x + i, y + i, left);
+    }
   } else {
     memcpy(y, x, (size_t)n * sizeof *y);
   }
 }
 
-static Storage act_storage(ActFormat f) {
-  return f == ACT_i16 ? Q_act_i16 : f == ACT_i8 ? Q_act_i8 : Q_plain;
+Storage act_storage(ActFormat f) {
+  switch (f) {
+  case ACT_i16: return Q_act_i16;
+  case ACT_i8: return Q_act_i8;
+  case ACT_i8p: return Q_act_i8p;
+  default: return Q_plain;
+  }
 }
 
 INFER(requant) {
@@ -48,8 +69,8 @@ INFER(requant) {
 
 VERIFY(requant) {
   (void)g;
-  if (op->attrs.linear.act != ACT_i16 && op->attrs.linear.act != ACT_i8)
-    return op_error(d, where, op, "act must be i16 or i8");
+  if (act_storage(op->attrs.linear.act) == Q_plain)
+    return op_error(d, where, op, "act must be i16, i8 or i8p");
   return OK;
 }
 
@@ -95,7 +116,7 @@ INFER(linear) {
 
 VERIFY(linear) {
   (void)g;
-  if ((unsigned)op->attrs.linear.act > ACT_i8) return op_error(d, where, op, "unknown act");
+  if ((unsigned)op->attrs.linear.act > ACT_i8p) return op_error(d, where, op, "unknown act");
   if (op->attrs.linear.fold && op->attrs.linear.act != ACT_i8)
     return op_error(d, where, op, "fold needs act i8");
   return OK;

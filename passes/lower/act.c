@@ -12,17 +12,22 @@
  */
 #include "passes/lower/lower.h"
 
-enum { ACT_BLOCK = 32, ACT_ROW_ALIGN = 64 };
+enum { ACT_BLOCK = 32, ACT_ROW_ALIGN = 64, MAGIC = (23 << 23) + (1 << 22) };
 
 ActLayout act_layout(Storage format, int64_t k) {
   BUG_IF(k < 0, "an activation format of run-time width");
-  ActLayout a = {.blocks = (k + ACT_BLOCK - 1) / ACT_BLOCK, .planes2 = format == Q_act_i16};
+  ActLayout a = {.blocks = (k + ACT_BLOCK - 1) / ACT_BLOCK,
+                 .planes2 = format == Q_act_i16,
+                 .powers = format == Q_act_i8p};
   a.block_bytes = a.planes2 ? 2 * ACT_BLOCK : ACT_BLOCK;
   a.sums = a.blocks * a.block_bytes;
   a.scales = a.sums + 4 * a.blocks;
   int64_t scales = a.planes2 ? 1 : a.blocks;
   a.halves = a.scales + 4 * scales;
-  a.row_bytes = (int64_t)align_up((uint64_t)(a.halves + 4 * a.blocks), ACT_ROW_ALIGN);
+  a.magics = a.halves + 4 * a.blocks;
+  a.starts = a.magics + (a.powers ? 4 * a.blocks : 0);
+  int64_t end = a.starts + (a.powers ? 4 * a.blocks : 0);
+  a.row_bytes = (int64_t)align_up((uint64_t)end, ACT_ROW_ALIGN);
   return a;
 }
 
@@ -73,6 +78,18 @@ static KVal inverse_scale(KBuilder *b, KVal m, double top) {
   return k_select(b, k_op2(b, KOP_gt, m, zero), inv, zero);
 }
 
+/* A scale becomes the next power of two within the bounds; returns its inverse. */
+static KVal power_scale(KBuilder *b, KVal *scale) {
+  KType i32 = KT(i32, 1);
+  KVal e = k_op2(b, KOP_add, k_bits(b, *scale, K_i32), k_int(b, i32, 0x7fffff));
+  e = k_op2(b, KOP_lshr, e, k_int(b, i32, 23)); /* biased by 127 */
+  e = k_op2(b, KOP_max, e, k_int(b, i32, 127 - ACT_EXPONENT));
+  e = k_op2(b, KOP_min, e, k_int(b, i32, 127 + ACT_EXPONENT));
+  *scale = k_bits(b, k_op2(b, KOP_shl, e, k_int(b, i32, 23)), K_f32);
+  KVal less = k_op2(b, KOP_sub, k_int(b, i32, 254), e);
+  return k_bits(b, k_op2(b, KOP_shl, less, k_int(b, i32, 23)), K_f32);
+}
+
 /* The columns of half a block, 0 when all are beyond K. */
 static KVal half_block(Quantise *z, KVal block, int64_t literal, int half) {
   KBuilder *b = &z->d->b;
@@ -108,23 +125,34 @@ static KVal store_codes(Quantise *z, KAddr at, int half_of, KVal x, KVal inv) {
   return q;
 }
 
+/* See ActLayout. MAGIC makes the bits of 2^e those of 2^e * 1.5 * 2^23. */
+static void store_starts(Quantise *z, KAddr word, KVal scale, KVal sum) {
+  KBuilder *b = &z->d->b;
+  KVal magic = k_op2(b, KOP_add, k_bits(b, scale, K_i32), k_int(b, KT(i32, 1), MAGIC));
+  KVal excess = k_op2(b, KOP_mul, sum, k_int(b, KT(i32, 1), ACT_ZERO));
+  k_store(b, magic, k_off(word, z->layout.magics));
+  k_store(b, k_op2(b, KOP_sub, magic, excess), k_off(word, z->layout.starts));
+}
+
 /* One block; `literal` is its number when it is the last, partial one, else -1. */
 static void quantise_block(Quantise *z, KVal block, int64_t literal, KVal inv) {
   KBuilder *b = &z->d->b;
   const ActLayout *a = &z->layout;
-  KVal x[2] = {half_block(z, block, literal, 0), half_block(z, block, literal, 1)};
+  KVal x[2] = {half_block(z, block, literal, 0), half_block(z, block, literal, 1)}, scale = 0;
   if (!inv) { /* a scale for each block */
     KVal m = k_op1(b, KOP_abs, x[0]);
     if (x[1]) m = k_op2(b, KOP_max, m, k_op1(b, KOP_abs, x[1]));
     m = k_op1(b, KOP_reduce_max, m);
-    inv = k_splat(b, inverse_scale(b, m, 127));
-    KVal scale = k_op2(b, KOP_div, m, k_f32(b, 1, 127));
+    scale = k_op2(b, KOP_div, m, k_f32(b, 1, 127));
+    inv = a->powers ? power_scale(b, &scale) : inverse_scale(b, m, 127);
+    inv = k_splat(b, inv);
     k_store(b, scale, k_off(k_at(z->row, block, 4), a->scales));
   }
   KAddr at = k_at(z->row, block, a->block_bytes);
   KVal q0 = store_codes(z, at, 0, x[0], inv);
   KVal q1 = store_codes(z, at, 1, x[1], inv);
   KVal sum = k_op1(b, KOP_reduce_add, k_op2(b, KOP_add, q0, q1));
+  if (a->powers) store_starts(z, k_at(z->row, block, 4), scale, sum);
   if (z->words) sum = k_cvt(b, sum, K_f32);
   k_store(b, sum, k_off(k_at(z->row, block, 4), a->sums));
   if (!z->halves) return;

@@ -68,7 +68,11 @@ BlockX contract_block_x(Contract *c, KAddr word, KVal total) {
 
 KVal contract_add(Contract *c, KVal acc, KVal product, KVal scale, KVal min, const BlockX *x) {
   KBuilder *b = &c->d.b;
-  KVal f = k_cvt(b, product, K_f32);
+  KVal f = 0;
+  if (x->magic)
+    f = k_op2(b, KOP_sub, k_bits(b, product, K_f32), x->magic);
+  else
+    f = k_cvt(b, product, K_f32);
   if (!scale) return k_fma(b, x->scale, f, acc);
   if (x->scale) f = k_op2(b, KOP_mul, f, x->scale);
   acc = k_fma(b, scale, f, acc);
@@ -476,7 +480,7 @@ static Place find_operand(Contract *c) {
   ActFormat act = c->op->attrs.linear.act;
   c->integer = c->quant->unpack_ints && (t->storage != Q_plain || act != ACT_f32);
   if (!c->integer) return place_as_rows(l, c->op->in[0], &c->x_stride);
-  Storage format = act == ACT_i16 ? Q_act_i16 : Q_act_i8;
+  Storage format = act_storage(act);
   c->act = act_layout(format, c->k);
   c->fold = c->op->attrs.linear.fold && quant_folds(c->quant);
   if (own_requant(c)) return (Place){0};
@@ -513,7 +517,7 @@ Status contract_begin(Contract *c, Lower *l, const Op *op, const char *name, Rea
   if (c->split && !c->integer) return lower_error(l, op, "meets a split weight in floats");
   c->x_type = kscalar_of(x.dtype);
   DimId rows = rows_of(l, &graph_value(l->g, op->in[0])->type);
-  c->words = c->integer && act_in_words(l, c->act.planes2 ? Q_act_i16 : Q_act_i8, rows);
+  c->words = c->integer && act_in_words(l, act_storage(op->attrs.linear.act), rows);
   draft_begin(&c->d, l, reads == READS_SOME ? KC_row : KC_contract,
               arena_printf(l->arena, "%s_%s", name, c->quant->name));
   c->w = draft_buffer(&c->d, &w, K_i8, false);

@@ -84,6 +84,7 @@ KVal contract_excess(Contract *c, int zero, KVal total);
 typedef struct BlockX {
   KVal scale; /* one plane: the block's own; 0: none */
   KVal total; /* the sum of q times that, where weights have minima; else 0 */
+  KVal magic; /* in the scale's place: the product's sums began at the bits of this (BlockX) */
 } BlockX;
 BlockX contract_block_x(Contract *c, KAddr word, KVal total);
 /* acc + scale * product (v16i32) * x.scale, then + min * x.total; min: 0 without minima; scale: 0

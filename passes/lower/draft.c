@@ -25,7 +25,7 @@ void draft_begin(Draft *d, Lower *l, KClass klass, const char *name) {
 static DimId place_traffic(Draft *d, const Place *p) {
   Lower *l = d->l;
   Dims *dims = l->m->dims;
-  bool act = p->storage == Q_act_i16 || p->storage == Q_act_i8;
+  bool act = storage_is_act(p->storage);
   if (p->bind.space == KS_state) return dim_const(dims, 0);
   if (p->storage != Q_plain && !act)
     return dim_const(dims, d->b.kernel->klass == KC_contract ? (int64_t)p->bytes : 0);

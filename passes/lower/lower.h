@@ -179,10 +179,13 @@ bool in_cluster(const Lower *l, ValueId v); /* computed by the current cluster *
 /* ---- activation formats in memory (act.c) -------------------------------------------------- */
 
 /* One row of K: the planes of every block of 32, then the sums of q (i32, a block), then scales,
- * then the sums of q over each block's first half. */
+ * then the sums of q over each block's first half. With powers of two 2^e for scales there are
+ * 2^e * 1.5 * 2^23 of every block too, in f32, and the bits of that less ACT_ZERO times the sum of
+ * q: where products with codes of that zero may begin (contract_direct.c). */
+enum { ACT_ZERO = 128 };
 typedef struct ActLayout {
-  int64_t blocks, block_bytes, sums, scales, halves, row_bytes; /* offsets in bytes */
-  bool planes2;
+  int64_t blocks, block_bytes, sums, scales, halves, magics, starts, row_bytes; /* in bytes */
+  bool planes2, powers; /* powers: scales are powers of two */
 } ActLayout;
 ActLayout act_layout(Storage format, int64_t k);
 /* Whether a block of act_i16 in memory is 32 words q instead of two planes of bytes, of the same

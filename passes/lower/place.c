@@ -57,7 +57,7 @@ static Place place_shaped(const Type *t) {
 }
 
 static bool is_act(Storage s) {
-  return s == Q_act_i16 || s == Q_act_i8;
+  return storage_is_act(s);
 }
 
 /* Bytes of a dense value at the symbols' maximum. */

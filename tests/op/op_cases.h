@@ -319,6 +319,20 @@ CASE("gate and up of q8_0, i8", 2e-2, RUNS(2, 4, 72),
      "%a = linear %x, %gate {act = i8}\n %b = linear %x, %up {act = i8}\n"
      "%c = silu %a\n %y = mul %c, %b\n")
 
+CASE("gate and up of q8_0, i8p", 2e-2, RUNS(2, 4, 72),
+     "const %up : tensor<104x72 x f32 : q8_0> = weight \"up\"\n"
+     "const %gate : tensor<104x72 x f32 : q8_0> = weight \"gate\"\n",
+     X72, "y: %y",
+     "%a = linear %x, %gate {act = i8p}\n %b = linear %x, %up {act = i8p}\n"
+     "%c = silu %a\n %y = mul %c, %b\n")
+/* Blocks of zeros, whose scale is the least one, and a format with minima in panels. */
+CASE("linears, i8p, of zeros and of halves", 2e-2, RUNS(1, 7),
+     "const %w : tensor<40x72 x f32 : q8_0> = weight \"w\"\n"
+     "const %v : tensor<20x72 x f32 : q4_1> = weight \"v\"\n",
+     X72, "y: %y, z: %z",
+     "%o = sub %x, %x\n %r = relu %x\n %y = linear %o, %w {act = i8p}\n"
+     "%z = linear %r, %v {act = i8p}\n")
+
 CASE("norm and a wide linear", 2e-4, RUNS(1, 2),
      "const %g : tensor<17000 x f32> = weight \"g\"\n"
      "const %w : tensor<20x17000 x f32 : q4_1> = weight \"w\"\n",

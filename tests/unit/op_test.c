@@ -162,7 +162,7 @@ static const TypeCase BAD[] = {
     {OP_slice, 1, {F(4)}, {.slice = {1, 0, 1}}, "axis 1"},
     {OP_rmsnorm, 2, {F(-1, 72), F(71)}, {.norm = {1e-5}}, "a vector of 72"},
     {OP_rmsnorm, 1, {F(-1, 72)}, {.norm = {-1}}, "eps is -1"},
-    {OP_requant, 1, {F(-1, 72)}, {{0}}, "act must be i16 or i8"},
+    {OP_requant, 1, {F(-1, 72)}, {{0}}, "act must be i16, i8 or i8p"},
     {OP_linear, 2, {F(-1, 72), F(131, 70)}, {{0}}, "expected [.., K] and [N, K]"},
     {OP_linear, 3, {F(-1, 72), F(131, 72), F(72)}, {{0}}, "a vector of 131"},
     {OP_matmul, 2, {F(2, 3), F(4, 7)}, {{0}}, "do not fit"},
@@ -430,7 +430,11 @@ static void activation_rounding(void **state) {
   }
   act_round(x, y, 40, ACT_i8); /* two blocks, each with its own scale */
   for (int i = 0; i < 40; i++) assert_true(fabsf(y[i] - x[i]) <= (i < 32 ? 1 : 100) * 0.5f / 127);
+  act_round(x, y, 40, ACT_i8p); /* 2^-6 is the next above 1 / 127, 2^0 that above 100 / 127 */
+  for (int i = 0; i < 40; i++) assert_true(y[i] == (i < 32 ? rintf(x[i] * 64) / 64 : rintf(x[i])));
   memset(x, 0, sizeof x);
+  act_round(x, y, 40, ACT_i8p);
+  for (int i = 0; i < 40; i++) assert_true(y[i] == 0);
   act_round(x, y, 40, ACT_i16);
   for (int i = 0; i < 40; i++) assert_true(y[i] == 0);
 }
