@@ -392,18 +392,18 @@ static void token_block(Contract *c, KVal blocks, KVal at, KVal *begin, KVal *en
 /* By blocks of tokens first: threads split every launch at about the same token (row kernels do
  * too), so that what a core reads is mostly what it has written. Two threads on eight sequences of
  * MiniLM: 12 %; one of 128 tokens in two blocks: 3 %, in int8 8 %. A block's rows and an
- * iteration's weights share the second cache. Twice as long for two planes and for folded
- * weights: language models, whose weights take longer to unpack (SmolLM2's prefill: 1.5 %, folded
- * Q4_K 9 %). */
+ * iteration's weights share the second cache. Twice as long where weights are unpacked into a panel
+ * (SmolLM2's prefill: 1.5 %, its Q4_1 in i8 1.2 %, folded Q4_K 9 %). */
 static void many_tokens(Contract *c, DimId rows) {
   Draft *d = &c->d;
   KBuilder *b = &d->b;
   Dims *dims = d->l->m->dims;
   bool few = c->parts > 1 || (!c->integer && c->k > FLOAT_LONG);
+  bool unpacked = c->integer && !contract_is_direct(c);
   int64_t grain = grain_of(c->part_groups, few ? 2 : DECODE_GROUPS);
   int64_t extent = (c->part_groups + grain - 1) / grain;
-  DimId blocks = dim_op(dims, DIM_CEILDIV, rows,
-                        dim_const(dims, c->act.planes2 || c->fold ? UNPACKED_BLOCK : TOKEN_BLOCK));
+  DimId blocks =
+      dim_op(dims, DIM_CEILDIV, rows, dim_const(dims, unpacked ? UNPACKED_BLOCK : TOKEN_BLOCK));
   d->extent = dim_mul(d->l, blocks, dim_const(dims, extent));
   KVal n = draft_dim(d, rows), done = k_i64(b, 0), nblocks = draft_dim(d, blocks);
   KVal p = k_par(b, "p", draft_dim(d, d->extent));
