@@ -355,10 +355,9 @@ static void token_loop(Contract *c, KVal first, int64_t grain, KVal lo, KVal hi,
   Tile t = {.tokens = tokens};
   int64_t sets = sets_of(c), even = grain / sets * sets;
   bool ragged = c->part_groups % grain != 0;
-  KVal at = k_for(b, "t", lo, hi, tokens, 0, NULL);
+  KVal at = contract_each_tile(b, lo, hi, tokens, t.token);
   t.sets_before =
       k_op2(b, KOP_mul, k_op2(b, KOP_div, at, k_i64(b, c->token_tile)), k_i64(b, grain / sets));
-  for (uint32_t i = 0; i < tokens; i++) t.token[i] = k_op2(b, KOP_add, at, k_i64(b, i));
   group_loop(c, &t, first, 0, even, sets, ragged);
   group_loop(c, &t, first, even, grain, 1, ragged);
   k_for_end(b, NULL);
@@ -427,9 +426,7 @@ static void many_tokens(Contract *c, DimId rows) {
   c->resident = c->quant->packed_block == 1;
   if (c->resident) set_pace(c, first, grain, k_op2(b, KOP_sub, n, done));
   for (uint32_t t = c->token_tile; t > 1; t = c->resident ? t / 2 : 1) {
-    KVal tile = k_i64(b, t), left = k_op2(b, KOP_sub, n, done);
-    KVal whole = k_op2(b, KOP_mul, k_op2(b, KOP_div, left, tile), tile);
-    KVal end = k_op2(b, KOP_add, done, whole);
+    KVal end = contract_whole_tiles(b, done, n, t);
     token_loop(c, first, grain, done, end, t);
     done = end;
   }

@@ -68,6 +68,14 @@ void contract_one_token_sums(Contract *c, const Tile *t, KVal *acc);
 /* One token: the par loop over all groups. */
 void contract_one_token(Contract *c);
 
+/* ---- tokens in tiles of n, then the rest in smaller ones ------------------------------------ */
+
+/* Opens the loop over the tiles of tokens lo .. hi: their numbers are token[0 .. n), the result is
+ * the first of them. */
+KVal contract_each_tile(KBuilder *b, KVal lo, KVal hi, uint32_t n, KVal *token);
+/* Where the whole tiles of tokens lo .. hi end. */
+KVal contract_whole_tiles(KBuilder *b, KVal lo, KVal hi, uint32_t n);
+
 /* ---- integer weights: what every way of multiplying adds, in one order --------------------- */
 
 /* Packed block `packed` of a group; of a split weight the upper half. */

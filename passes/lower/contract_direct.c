@@ -106,8 +106,7 @@ static void direct_loop(Contract *c, const Direct *s, KVal lo, KVal hi, uint32_t
   KBuilder *b = &c->d.b;
   Tile t = s->tile;
   t.tokens = tokens;
-  KVal at = k_for(b, "t", lo, hi, tokens, 0, NULL);
-  for (uint32_t i = 0; i < tokens; i++) t.token[i] = k_op2(b, KOP_add, at, k_i64(b, i));
+  KVal at = contract_each_tile(b, lo, hi, tokens, t.token);
   KVal done = k_op2(b, KOP_sub, at, s->begin);
   direct_tile(c, s, &t, k_op2(b, KOP_div, done, k_i64(b, s->most)));
   k_for_end(b, NULL);
@@ -133,8 +132,7 @@ static void direct_tokens(Contract *c, const Direct *s) {
   KBuilder *b = &c->d.b;
   KVal lo = whole_tiles(c, s);
   if (s->most > 2) {
-    KVal tile = k_i64(b, s->most - 1), n = k_op2(b, KOP_sub, s->end, lo);
-    KVal hi = k_op2(b, KOP_add, lo, k_op2(b, KOP_mul, k_op2(b, KOP_div, n, tile), tile));
+    KVal hi = contract_whole_tiles(b, lo, s->end, s->most - 1);
     direct_loop(c, s, lo, hi, s->most - 1);
     lo = hi;
   }

@@ -32,6 +32,19 @@
 
 enum { VECTOR = 64, LOCAL_BYTES = 65536, LANES = 16 };
 
+/* ---- tokens in tiles ------------------------------------------------------------------------ */
+
+KVal contract_each_tile(KBuilder *b, KVal lo, KVal hi, uint32_t n, KVal *token) {
+  KVal at = k_for(b, "t", lo, hi, n, 0, NULL);
+  for (uint32_t i = 0; i < n; i++) token[i] = k_op2(b, KOP_add, at, k_i64(b, i));
+  return at;
+}
+
+KVal contract_whole_tiles(KBuilder *b, KVal lo, KVal hi, uint32_t n) {
+  KVal tile = k_i64(b, n), whole = k_op2(b, KOP_div, k_op2(b, KOP_sub, hi, lo), tile);
+  return k_op2(b, KOP_add, lo, k_op2(b, KOP_mul, whole, tile));
+}
+
 /* ---- a tile of tokens by groups ------------------------------------------------------------ */
 
 /* The groups of a tile: `groups` of the panel's, from `group` on. */
@@ -204,8 +217,7 @@ static void pass_loop(Contract *c, const PanelPass *s, KVal lo, KVal hi, uint32_
                       uint32_t groups, uint32_t tokens) {
   KBuilder *b = &c->d.b;
   PanelTile t = {.group = group, .groups = groups, .tokens = tokens};
-  KVal at = k_for(b, "t", lo, hi, tokens, 0, NULL);
-  for (uint32_t i = 0; i < tokens; i++) t.token[i] = k_op2(b, KOP_add, at, k_i64(b, i));
+  contract_each_tile(b, lo, hi, tokens, t.token);
   pass_tile(c, s, &t);
   k_for_end(b, NULL);
 }
@@ -230,9 +242,7 @@ static void pass_tokens(Contract *c, const PanelPass *s) {
     uint32_t tokens = contract_clamped(outputs / groups, TILE_TOKENS);
     KVal at = first;
     for (; tokens > 1; tokens = s->panel.words && tokens > 2 ? 2 : 1) {
-      KVal tile = k_i64(b, tokens), n = k_op2(b, KOP_sub, s->end, at);
-      KVal whole = k_op2(b, KOP_mul, k_op2(b, KOP_div, n, tile), tile);
-      KVal end = k_op2(b, KOP_add, at, whole);
+      KVal end = contract_whole_tiles(b, at, s->end, tokens);
       pass_loop(c, s, at, end, g, groups, tokens);
       at = end;
     }
