@@ -140,7 +140,7 @@ static Status pack_rows16(ConstRows *r, const KWeight *w, PackPart part, PackSin
   const QuantDef *q = quant_def(w->storage);
   TRY(check_rows16(r, q, w, d));
   uint64_t bytes = group_bytes(q, w);
-  int64_t step = piece_of(part.n, bytes);
+  int64_t step = piece_of(part.n, pack_unit_bytes(w));
   uint8_t *scratch = group_scratch(r, q);
   uint8_t *piece = mem_alloc((uint64_t)step * bytes + 1);
   Status s = OK;
@@ -154,6 +154,11 @@ static Status pack_rows16(ConstRows *r, const KWeight *w, PackPart part, PackSin
   mem_free(piece);
   mem_free(scratch);
   return s;
+}
+
+uint64_t pack_unit_bytes(const KWeight *w) {
+  const QuantDef *q = quant_def(w->storage);
+  return w->layout == KL_plain ? w->bytes : quant_packed_size(q, 16, w->cols);
 }
 
 int64_t pack_units(const KWeight *w) {

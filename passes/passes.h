@@ -83,6 +83,9 @@ typedef struct PackPart {
   int64_t first, n;
 } PackPart;
 int64_t pack_units(const KWeight *w);
+/* About how many bytes packing a unit reads: what parts are cut by, since a row's doubt is 4 bytes.
+ */
+uint64_t pack_unit_bytes(const KWeight *w);
 Status pack_weight_to(const Module *m, const KWeight *w, PackPart part, PackSink *sink, void *user,
                       Diag *d);
 /* All of it, into memory. */

@@ -98,10 +98,11 @@ typedef struct Job {
   Calibration calibration;
   Progress progress;
   uint64_t released; /* bytes packed when the files' pages were last let go of */
+  uint32_t steps;    /* of progress since then */
   Buf explain;
 } Job;
 
-enum { RELEASE_STEP = 16 << 20 };
+enum { RELEASE_STEP = 16 << 20, RELEASE_STEPS = 16 };
 
 static EmitKind emit_kind(const char *name) {
   static const EmitKind kinds[] = {EMIT_EXE, EMIT_LIB, EMIT_OBJ, EMIT_LLVM_IR, EMIT_ASM};
@@ -343,10 +344,12 @@ static Status compile_text(Job *j, const char *task) {
 static void emit_progress(void *user, const char *stage, uint64_t done, uint64_t total) {
   Job *j = user;
   progress_step(&j->progress, stage, done, total);
-  if (done >= j->released && done < j->released + RELEASE_STEP) return;
+  j->steps++; /* each is of at most about a MiB read, and what is written may be far less */
+  if (done >= j->released && done < j->released + RELEASE_STEP && j->steps < RELEASE_STEPS) return;
   for (uint32_t i = 0; i < j->model->nfiles; i++)
     file_release(j->model->files[i].data, j->model->files[i].size);
   j->released = done;
+  j->steps = 0;
 }
 
 static Status emit(Job *j, EmitResult *size) {

@@ -135,8 +135,9 @@ static bool take_part(PackRun *p, Part *part) {
   if (more) {
     const KWeight *w = &program->weights[p->weight];
     int64_t units = pack_units(w), n = units - p->unit;
-    uint64_t unit_bytes = units ? w->bytes / (uint64_t)units : 0, most = 1;
-    if (unit_bytes && unit_bytes < PART_BYTES) most = PART_BYTES / unit_bytes;
+    uint64_t unit_bytes = units ? w->bytes / (uint64_t)units : 0, cost = pack_unit_bytes(w),
+             most = 1;
+    if (cost && cost < PART_BYTES) most = PART_BYTES / cost;
     if (most < (uint64_t)n) n = (int64_t)most;
     part->w = w;
     part->units = (PackPart){p->unit, n};

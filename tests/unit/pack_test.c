@@ -139,6 +139,36 @@ static void every_format_from_every_file_format(void **state) {
   check_rows16(7, Q_plain, Q_f32, Q_f16, Q_f32);
 }
 
+/* The three pieces of a split matrix, unit by unit and at once. */
+static void split_layouts(void **state) {
+  static World w;
+  static uint8_t packed[32 * MAX_COLS * 4];
+  static const Storage SPLIT[] = {Q_q8_0, Q_q6_k};
+  (void)state;
+  for (size_t i = 0; i < COUNT(SPLIT); i++) {
+    const QuantDef *q = quant_def(SPLIT[i]);
+    world_init(&w, 256, SPLIT[i], Q_f32, SPLIT[i]);
+    KWeight kw = rows16(SPLIT[i], 256);
+    uint64_t whole = kw.bytes, halves = 0;
+    for (kw.layout = KL_upper; kw.layout <= KL_doubt; kw.layout++) {
+      uint32_t block = kw.layout == KL_upper ? q->split->upper_bytes : q->split->lower_bytes;
+      kw.bytes = kw.layout == KL_doubt ? 16 * GROUPS * sizeof(float)
+                                       : quant_half_size(q, block, ROWS, 256);
+      if (kw.layout != KL_doubt) halves += kw.bytes;
+      if (pack_weight(w.module, &kw, packed, w.diag) != OK) fail_msg("%s", diag_text(w.diag));
+      check_parts(&w, &kw, packed);
+      assert_int_equal(pack_unit_bytes(&kw), whole / GROUPS);
+    }
+    assert_int_equal(halves, whole);
+    for (int r = 0; r < 16 * GROUPS; r++) { /* of rows of padding 0 */
+      float doubt;
+      memcpy(&doubt, packed + 4 * r, 4);
+      assert_true(r < ROWS ? doubt > 0 : doubt == 0);
+    }
+    world_free(&w);
+  }
+}
+
 static void plain_layout(void **state) {
   static World w;
   static float got[ROWS * MAX_COLS];
@@ -181,6 +211,7 @@ static void disagreements_are_errors(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(every_format_from_every_file_format),
+      cmocka_unit_test(split_layouts),
       cmocka_unit_test(plain_layout),
       cmocka_unit_test(disagreements_are_errors),
   };
