@@ -17,7 +17,7 @@
  *     for each token:  y = sums * s (+ bias), the cluster's epilogue, the stores
  *
  * j is the outer loop of a tile, so that one code vector is live a group and one broadcast a token;
- * each output's order of additions is that of contract.c. With a scale for every 16 the line of
+ * each output's order of additions is that of contract_int.c. With a scale for every 16 the line of
  * fma follows each half of the codes, with its own hi and lo.
  *
  * Where the target has no product of bytes with sums of 32 bits (`panel_words`), x comes as words
