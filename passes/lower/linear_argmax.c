@@ -10,8 +10,9 @@
  *
  * A comparison with a NaN fails, so that such rows count among the others. An exact product is that
  * of `linear`, with its bits: who is compared with whom is decided by it alone. How many rows are
- * left depends on x and the weight (Gemma-3-270M in q8_0: 1.5 of 100, so one group in seven;
- * Qwen2.5-1.5B in q6_k: 1 in 1,000), and is the second result.
+ * left depends on x and the weight, and is the second result. Simulated on 24 positions of English
+ * prose each, with the fp32 models' states: Gemma-3-270M in q8_0 4 rows in 10,000, which are one
+ * group in 190; Qwen2.5-1.5B in q6_k 9 rows in 10,000. On random ids Gemma's are one in nine.
  */
 #include "passes/lower/contract.h"
 
