@@ -13,7 +13,7 @@
  * does). A value that something outside reads is stored by the cluster and may still be read
  * inside.
  */
-#include "passes/passes.h"
+#include "passes/util.h"
 
 #include <string.h>
 
@@ -239,13 +239,12 @@ static ClusterClass class_of(const Op *o) {
 static bool private_row(const Fuse *f, const Op *o, uint32_t index) {
   const Cluster *cl = index ? cluster_at(f, index) : NULL;
   const Type *t = type_of(f, o->in[0]);
-  int64_t width, n;
+  int64_t width;
   if (!cl || cl->klass != CC_row || last_op(f, cl)->code != OP_requant) return false;
   if (cl->nops > CLUSTER_OPS - ROW_ROOM || !only_feeds(f, cl, o)) return false;
   if (graph_value(f->g, o->in[1])->kind != V_CONST || !operands_ready(f, o, index)) return false;
-  for (int i = 0; i + 1 < t->rank; i++)
-    if (!dim_is_const(f->g->module->dims, t->dim[i], &n) || n != 1) return false;
-  return dim_is_const(f->g->module->dims, t->dim[t->rank - 1], &width) && width <= OWN_ROW;
+  return is_one_row(f->g, t) && dim_is_const(f->g->module->dims, t->dim[t->rank - 1], &width) &&
+         width <= OWN_ROW;
 }
 
 static void place_linear(Fuse *f, OpId id) {

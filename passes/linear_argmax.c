@@ -25,21 +25,13 @@ static bool worth_it(const Graph *g, const Type *w) {
   return rows >= LEAST_ROWS && quant_packed_size(q, rows, cols) >= LEAST_BYTES;
 }
 
-static bool one_row(const Graph *g, const Type *t) {
-  for (int i = 0; i + 1 < t->rank; i++) {
-    int64_t n;
-    if (!dim_is_const(g->module->dims, t->dim[i], &n) || n != 1) return false;
-  }
-  return true;
-}
-
 /* The linear whose outputs argmax `o` alone reads, when the two can be one. */
 static const Op *linear_below(const Graph *g, const Op *o) {
   const Op *y = def_of(g, o->in[0]);
   if (!y || y->code != OP_linear || y->nin != 2 || graph_value(g, o->in[0])->uses != 1) return NULL;
   const Type *w = &graph_value(g, y->in[1])->type;
   bool fits = const_of(g, y->in[1]) && y->attrs.linear.act == ACT_i16 && !y->attrs.linear.fold;
-  return fits && one_row(g, &graph_value(g, y->in[0])->type) && worth_it(g, w) ? y : NULL;
+  return fits && is_one_row(g, &graph_value(g, y->in[0])->type) && worth_it(g, w) ? y : NULL;
 }
 
 static void join(Graph *g, OpId o, const Op *y) {

@@ -90,7 +90,8 @@ static uint32_t block_bytes(const QuantDef *q, KLayout layout) {
                               : q->packed_bytes;
 }
 
-static uint64_t group_bytes(const QuantDef *q, const KWeight *w) {
+uint64_t pack_group_bytes(const KWeight *w) {
+  const QuantDef *q = quant_def(w->storage);
   if (w->layout == KL_doubt) return 16 * sizeof(float);
   return quant_half_size(q, block_bytes(q, w->layout), 16, w->cols);
 }
@@ -125,7 +126,7 @@ static Status check_rows16(const ConstRows *r, const QuantDef *q, const KWeight 
     return diag_error(d, r->def->name, "is %lld x %lld (the program expects %lld x %lld)",
                       (long long)r->rows, (long long)r->cols, (long long)w->rows,
                       (long long)w->cols);
-  return check_size(r, w, group_bytes(q, w) * (uint64_t)pack_units(w), d);
+  return check_size(r, w, pack_group_bytes(w) * (uint64_t)pack_units(w), d);
 }
 
 /* Memory for 16 encoded rows and what pack_group needs beside them. */
@@ -139,7 +140,7 @@ static Status pack_rows16(ConstRows *r, const KWeight *w, PackPart part, PackSin
                           Diag *d) {
   const QuantDef *q = quant_def(w->storage);
   TRY(check_rows16(r, q, w, d));
-  uint64_t bytes = group_bytes(q, w);
+  uint64_t bytes = pack_group_bytes(w);
   int64_t step = piece_of(part.n, pack_unit_bytes(w));
   uint8_t *scratch = group_scratch(r, q);
   uint8_t *piece = mem_alloc((uint64_t)step * bytes + 1);

@@ -83,6 +83,8 @@ typedef struct PackPart {
   int64_t first, n;
 } PackPart;
 int64_t pack_units(const KWeight *w);
+/* Bytes of one group of 16 rows in its layout (not plain). */
+uint64_t pack_group_bytes(const KWeight *w);
 /* About how many bytes packing a unit reads: what parts are cut by, since a row's doubt is 4 bytes.
  */
 uint64_t pack_unit_bytes(const KWeight *w);

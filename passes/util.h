@@ -16,6 +16,13 @@ static inline const Op *def_of(const Graph *g, ValueId v) {
 }
 /* Whether a weight in this format is a matrix of integers, which activations meet as integers. */
 bool is_integer_format(Storage s);
+/* Whether all dimensions but the last are 1. */
+static inline bool is_one_row(const Graph *g, const Type *t) {
+  int64_t n;
+  for (int i = 0; i + 1 < t->rank; i++)
+    if (!dim_is_const(g->module->dims, t->dim[i], &n) || n != 1) return false;
+  return true;
+}
 /* Whether an op is one that has the attribute `act` for its first operand. */
 static inline bool reads_act(const Op *o) {
   return o->code == OP_linear || o->code == OP_linear_argmax;

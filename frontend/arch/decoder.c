@@ -105,10 +105,10 @@ static Status load_weights(Decoder *l, Loader *w) {
 
 typedef struct Entry {
   const char *name;
-  DimId rows;    /* tokens of one run */
-  bool all_rows; /* logits of every row, and a mask over the keys; else of the last row */
-  bool token;    /* and the greedy token, */
-  bool alone;    /* without logits */
+  DimId rows; /* tokens of one run */
+  bool
+      all_rows; /* logits of every row, and a mask over the keys; else the last row's and a token */
+  bool alone;   /* the token without logits */
 } Entry;
 
 /* Norms the result of a half of a layer where the model does so, and adds it to the stream. */
@@ -184,7 +184,7 @@ static void build_graph(const Decoder *l, const Entry *e) {
   }
   ValueId logits = output(l, g, x);
   if (!e->alone) graph_output(g, "logits", logits);
-  if (e->token) {
+  if (!e->all_rows) {
     graph_origin(g, "greedy token");
     graph_output(g, "token", graph_op1(g, OP_argmax, &logits, 1, &(Attrs){0}));
   }
@@ -197,10 +197,10 @@ static void build_graphs(const Decoder *l) {
   DimId s = dim_symbol(dims, "S", 1, l->chunk);
   DimId t = l->logits_chunk == l->chunk ? s : dim_symbol(dims, "T", 1, l->logits_chunk);
   DimId one = dim_const(dims, 1);
-  build_graph(l, &(Entry){.name = "decode", .rows = one, .token = true});
-  build_graph(l, &(Entry){.name = "prefill", .rows = s, .token = true});
+  build_graph(l, &(Entry){.name = "decode", .rows = one});
+  build_graph(l, &(Entry){.name = "prefill", .rows = s});
   build_graph(l, &(Entry){.name = "logits", .rows = t, .all_rows = true});
-  build_graph(l, &(Entry){.name = "greedy", .rows = one, .token = true, .alone = true});
+  build_graph(l, &(Entry){.name = "greedy", .rows = one, .alone = true});
 }
 
 Status decoder_build(const DecoderDef *def, const Model *model, const BuildOptions *o, Module *m,

@@ -11,6 +11,7 @@
  *     q = rint(x * inv);  lo = ((q + 64) & 127) - 64;  hi = (q - lo) >> 7;  sum = q0 + .. + q31
  */
 #include "passes/lower/lower.h"
+#include "passes/util.h"
 
 enum { ACT_BLOCK = 32, ACT_ROW_ALIGN = 64, MAGIC = (23 << 23) + (1 << 22) };
 
@@ -45,8 +46,7 @@ ActForm act_form(const Lower *l, ValueId v, Storage format, DimId rows) {
     for (uint32_t j = 0; j < o->nin && !o->dead; j++) reads |= o->in[j] == v;
     if (!reads) continue;
     const QuantDef *q = NULL;
-    if (o->code == OP_linear || o->code == OP_linear_argmax)
-      q = quant_def(graph_value(l->g, o->in[1])->type.storage);
+    if (reads_act(o)) q = quant_def(graph_value(l->g, o->in[1])->type.storage);
     f.halves = !q || q->packed_block > 32;
   }
   return f;

@@ -123,24 +123,11 @@ static void plain_row(Draft *d, const Place *table, int64_t stride, KVal id, KAd
   draft_span(d, k_i64(&d->b, 0), draft_dim(d, table->dim[1]), 0, NULL, copy_body, &c);
 }
 
-static bool streamed(const Module *m, uint32_t constant) {
-  for (uint32_t i = 0; i < m->ngraphs; i++) {
-    const Graph *g = m->graphs[i];
-    for (OpId o = 1; o < g->nops; o++) {
-      const Op *op = graph_get(g, o);
-      if (op->dead || (op->code != OP_linear && op->code != OP_linear_argmax)) continue;
-      const Value *w = graph_value(g, op->in[1]);
-      if (w->kind == V_CONST && w->index == constant) return true;
-    }
-  }
-  return false;
-}
-
 /* A float table that is kept by rows; of its bytes a launch reads those of the ids. */
 static bool by_rows(const Lower *l, const Value *table) {
   const Type *t = &table->type;
   bool f32 = t->dtype == DT_f32 && (t->storage == Q_plain || t->storage == Q_f32);
-  return f32 && !streamed(l->m, table->index);
+  return f32 && !weight_read_by(l, table->index, OP_linear);
 }
 
 Status lower_gather(Lower *l, const Op *op) {

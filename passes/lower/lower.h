@@ -90,6 +90,8 @@ KScalar kscalar_of(DType t); /* in memory; K_void: none (f64) */
 /* Weights: the layout is made at first use and shared afterwards. *bind is where it starts. */
 Place weight_plain(Lower *l, uint32_t constant);
 Place weight_rows16(Lower *l, uint32_t constant, const QuantDef **def);
+/* Whether in any graph an op of this code has a constant as its second operand. */
+bool weight_read_by(const Lower *l, uint32_t constant, OpCode code);
 /* Whether a constant is split; weight_rows16 is then its upper bits, and there are these two: */
 bool weight_is_split(const Lower *l, uint32_t constant);
 Place weight_lower(Lower *l, uint32_t constant);

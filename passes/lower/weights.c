@@ -60,12 +60,7 @@ static Place matrix(Lower *l, uint32_t constant, KLayout layout) {
   if (!q) return p;
   w.rows = dim_literal(l, t->dim[0]);
   w.cols = dim_literal(l, t->dim[1]);
-  switch (layout) {
-  case KL_upper: w.bytes = quant_half_size(q, q->split->upper_bytes, w.rows, w.cols); break;
-  case KL_lower: w.bytes = quant_half_size(q, q->split->lower_bytes, w.rows, w.cols); break;
-  case KL_doubt: w.bytes = align_up((uint64_t)w.rows, 16) * sizeof(float); break;
-  default: w.bytes = quant_packed_size(q, w.rows, w.cols); break;
-  }
+  BUG_IF(!size_mul((uint64_t)pack_units(&w), pack_group_bytes(&w), &w.bytes), "weights overflow");
   p.bytes = w.bytes;
   p.bind = (KBind){.space = KS_weight, .offset = add_weight(l->program, &w)->offset};
   return p;
@@ -76,16 +71,21 @@ Place weight_rows16(Lower *l, uint32_t constant, const QuantDef **def) {
   return matrix(l, constant, weight_is_split(l, constant) ? KL_upper : KL_rows16);
 }
 
-bool weight_is_split(const Lower *l, uint32_t constant) {
+bool weight_read_by(const Lower *l, uint32_t constant, OpCode code) {
   for (uint32_t i = 0; i < l->m->ngraphs; i++) {
     const Graph *g = l->m->graphs[i];
     for (OpId o = 1; o < g->nops; o++) {
       const Op *op = graph_get(g, o);
-      if (op->dead || op->code != OP_linear_argmax) continue;
-      if (graph_value(g, op->in[1])->index == constant) return true;
+      if (op->dead || op->code != code) continue;
+      const Value *w = graph_value(g, op->in[1]);
+      if (w->kind == V_CONST && w->index == constant) return true;
     }
   }
   return false;
+}
+
+bool weight_is_split(const Lower *l, uint32_t constant) {
+  return weight_read_by(l, constant, OP_linear_argmax);
 }
 
 Place weight_lower(Lower *l, uint32_t constant) {

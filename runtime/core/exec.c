@@ -117,6 +117,16 @@ static int64_t elements(const int64_t *v, const IngotTensor *t) {
   return n;
 }
 
+void exec_work(const Exec *x, int entry, double *bytes, double *flops) {
+  const IngotEntry *e = &exec_model(x)->entries[entry];
+  *bytes = *flops = 0;
+  for (uint32_t i = 0; i < e->nlaunches; i++) {
+    const IngotLaunch *l = &e->launches[i];
+    if (l->bytes) *bytes += (double)exec_dim(x, l->bytes);
+    if (l->flops) *flops += (double)exec_dim(x, l->flops);
+  }
+}
+
 int64_t exec_elements(const Exec *x, const IngotTensor *t) {
   int64_t n = 1;
   for (uint32_t i = 0; i < t->rank; i++) n *= exec_dim(x, t->dim[i]);

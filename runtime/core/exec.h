@@ -38,6 +38,8 @@ int exec_set(Exec *x, int symbol, int64_t value, Err *e);
 /* Value of a dim under the symbols as they are set now. */
 int64_t exec_dim(const Exec *x, uint32_t dim);
 int64_t exec_symbol_limit(const Exec *x, int symbol); /* largest value allowed */
+/* What one run of an entry reads and writes (bytes) and computes, by its launches. */
+void exec_work(const Exec *x, int entry, double *bytes, double *flops);
 /* Elements of a tensor now. */
 int64_t exec_elements(const Exec *x, const IngotTensor *t);
 

@@ -81,13 +81,10 @@ static int measure(Session *s, const Options *o, const uint32_t *ids, double *pp
 
 /* What the step that ran last reads and writes, by its launches. */
 static double step_bytes(Session *s) {
-  Exec *x = session_exec(s);
+  double bytes, flops;
   if (session_entry(s) < 0) return 0;
-  const IngotEntry *entry = &exec_model(x)->entries[session_entry(s)];
-  double sum = 0;
-  for (uint32_t i = 0; i < entry->nlaunches; i++)
-    if (entry->launches[i].bytes) sum += (double)exec_dim(x, entry->launches[i].bytes);
-  return sum;
+  exec_work(session_exec(s), session_entry(s), &bytes, &flops);
+  return bytes;
 }
 
 static void report(Session *s, const Options *o, double pp, double tg, double load, double gbs) {

@@ -35,14 +35,11 @@ static int timed(Encoder *c, EncoderRow *rows, int64_t batch, double *seconds, d
 }
 
 /* Operations of one sequence. */
-static double flops(Encoder *c, int64_t length, Err *e) {
-  Exec *x = encoder_exec(c);
+static double work_of(Encoder *c, int64_t length, Err *e) {
+  double bytes, flops;
   if (encoder_size(c, length, e)) return 0;
-  const IngotEntry *entry = &exec_model(x)->entries[encoder_entry(c)];
-  double sum = 0;
-  for (uint32_t i = 0; i < entry->nlaunches; i++)
-    if (entry->launches[i].flops) sum += (double)exec_dim(x, entry->launches[i].flops);
-  return sum;
+  exec_work(encoder_exec(c), encoder_entry(c), &bytes, &flops);
+  return flops;
 }
 
 static void report(Encoder *c, const EncodeBench *b, int64_t length, double seconds, double best,
@@ -51,7 +48,7 @@ static void report(Encoder *c, const EncodeBench *b, int64_t length, double seco
   const IngotModel *m = exec_model(x);
   const char *isa = exec_level(x)->name;
   unsigned threads = pool_size(exec_pool(x));
-  double items = (double)b->batch / seconds, gflops = 1e-9 * flops(c, length, e) * items;
+  double items = (double)b->batch / seconds, gflops = 1e-9 * work_of(c, length, e) * items;
   Out out = {0};
   if (b->json) {
     out_puts(&out, "{\"model\": ");
