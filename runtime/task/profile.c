@@ -17,7 +17,7 @@
 
 typedef struct Options {
   RunOptions run;
-  int64_t prompt, tokens;
+  int64_t prompt, tokens, batch;
   bool each, json;
 } Options;
 
@@ -25,7 +25,9 @@ typedef struct Options {
 static const ArgSpec specs[] = {
     {"--prompt", 'p', ARG_INT, AT(prompt), 0, 1e9, "N", "tokens of prefill (default 512)"},
     {"--tokens", 'n', ARG_INT, AT(tokens), 0, 1e9, "N",
-     "steps of decode behind it (default 64); of an encoder: sequences"},
+     "steps of decode behind it (default 64); of an encoder: batches"},
+    {"--batch", 'b', ARG_INT, AT(batch), 1, 1 << 20, "B",
+     "sequences of a batch (language models: 1)"},
     {"--each", 0, ARG_FLAG, AT(each), 0, 0, NULL, "a line for every launch of every layer"},
     {"--json", 0, ARG_FLAG, AT(json), 0, 0, NULL, "one JSON object"},
     RUN_OPTION_SPECS,
@@ -291,24 +293,51 @@ static int measure(Session *s, Profile *p, const Options *o, Err *e) {
   return 0;
 }
 
-/* An encoder: -n sequences of -p tokens. */
-static int measure_encoder(Encoder *c, Profile *p, const Options *o, Err *e) {
-  int entry = encoder_entry(c), bad = 0;
-  int64_t done;
-  uint32_t *ids = malloc(((size_t)o->prompt + 1) * sizeof *ids);
-  if (!ids) return err_no_memory(e, "profile");
-  measuring_ids(ids, o->prompt, exec_model(encoder_exec(c))->generation.vocab);
-  EncoderRow row = {.ids = ids, .n = o->prompt};
-  bad = profile_reserve(p, entry, o->tokens, e) || encoder_run(c, &row, 1, &done, e);
+/* *squares: of the numbers of sequences that ran at once. */
+static int run_batch(Encoder *c, EncoderRow *rows, int64_t batch, int64_t *squares, Err *e) {
+  *squares = 0;
+  for (int64_t i = 0, done; i < batch; i += done) {
+    if (encoder_run(c, rows + i, batch - i, &done, e)) return 1;
+    *squares += done * done;
+  }
+  return 0;
+}
+
+/* A launch of attention counts all pairs of tokens, of which n sequences have but an n-th. */
+static void count_pairs(const Exec *x, ProfileEntry *en, double share) {
+  for (uint32_t i = 0; i < en->nrows; i++)
+    if (strcmp(exec_model(x)->kernels[en->row[i].kernel].klass, "attend") == 0)
+      en->row[i].flops *= share;
+}
+
+/* -n batches, after one that is not traced. */
+static int run_batches(Encoder *c, Profile *p, const Options *o, EncoderRow *rows, Err *e) {
+  int64_t squares = 0;
+  int bad = profile_reserve(p, encoder_entry(c), o->tokens * o->batch, e) ||
+            run_batch(c, rows, o->batch, &squares, e);
   profile_start(p);
   for (int64_t i = 0; i < o->tokens && !bad && !*io_interrupted(); i++)
-    bad = encoder_run(c, &row, 1, &done, e);
+    bad = run_batch(c, rows, o->batch, &squares, e);
   profile_stop(p);
+  count_pairs(encoder_exec(c), profile_entry(p, encoder_entry(c)),
+              per((double)o->batch, (double)squares));
+  return *io_interrupted() ? err_set(e, "profile", "interrupted") : bad;
+}
+
+/* An encoder: -n batches of -b sequences of -p tokens. */
+static int measure_encoder(Encoder *c, Profile *p, const Options *o, Err *e) {
+  uint32_t *ids = malloc(((size_t)o->prompt + 1) * sizeof *ids);
+  EncoderRow *rows = calloc((size_t)o->batch, sizeof *rows);
+  int bad = ids && rows ? 0 : err_no_memory(e, "profile");
+  if (!bad) measuring_ids(ids, o->prompt, exec_model(encoder_exec(c))->generation.vocab);
+  for (int64_t i = 0; i < o->batch && !bad; i++) rows[i] = (EncoderRow){.ids = ids, .n = o->prompt};
+  if (!bad) bad = run_batches(c, p, o, rows, e);
+  free(rows);
   free(ids);
-  if (*io_interrupted()) return err_set(e, "profile", "interrupted");
-  profile_entry(p, entry)->tokens = o->prompt * o->tokens;
+  if (bad) return 1;
+  profile_entry(p, encoder_entry(c))->tokens = o->prompt * o->batch * o->tokens;
   profile_sort(p);
-  return bad;
+  return 0;
 }
 
 static void report(Exec *x, Profile *p, const Options *o) {
@@ -361,6 +390,8 @@ static int run(const Task *t, void *options, Err *e) {
   Session *s;
   Profile *p = NULL;
   if (encoder_there(t->m)) return call_status(run_encoder(t, o, &x, e));
+  if (o->batch != 1)
+    return err_set(e, "--batch", "is %lld (this program: 1)", (long long)o->batch), 2;
   if (session_open(t->m, &x, &s, e)) return CALL_FAILED;
   int bad = choose_lengths(s, o, e) || profile_open(session_exec(s), o->each, &p, e) ||
             measure(s, p, o, e);
@@ -374,10 +405,11 @@ static void defaults(void *options, const IngotModel *m) {
   (void)m;
   Options *o = options;
   o->prompt = o->tokens = -1;
+  o->batch = 1;
 }
 
 const Call call_profile = {.name = "profile",
-                           .usage = "profile [-p 512] [-n 64] [-t N] [--each] [--json]",
+                           .usage = "profile [-p 512] [-n 64] [-b 1] [-t N] [--each] [--json]",
                            .purpose = "show where the time goes",
                            .needs = NEEDS_NETWORK,
                            .specs = specs,

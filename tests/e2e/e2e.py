@@ -273,6 +273,12 @@ def test_profile_counts_attention(folder):
     assert 256 <= position <= 320, found
     assert 0 < short[0] - 12.5 * position <= 2048, found  # keys 9 to 16; queries and results besides
     assert prefill[1] == 8 * 9 / 2 * 2 * 4 * (32 + 32), found
+    # sequences of a batch attend each to itself
+    run(INGOT, "compile", f"{SOURCE}/tests/embed/model", "-o", f"{folder}/bert", "-q")
+    alone, five = (json.loads(run(f"{folder}/bert", "profile", "-p", "12", "-n", "2", "-b", b, "--json").stdout)["entries"][0]
+                   for b in (1, 5))
+    assert five["tokens"] == 5 * alone["tokens"] and abs(five["flops"] - 5 * alone["flops"]) < 1, (alone, five)
+    expect_error(folder, [program(), "profile", "-b", "2"], 2, "--batch", "this program: 1")
 
 
 def test_tile(folder):
