@@ -2,7 +2,7 @@
  *
  * These are the definitions that every backend is held to. Floats are IEEE f32 with one rounding an
  * operation (the build has -ffp-contract=off); integers wrap through unsigned arithmetic. exp, log,
- * tanh, erf, cdf, sin and cos, which no backend sees, are the C library's in double, rounded once.
+ * tanh, erf, gelu, sin and cos, which no backend sees, are the C library's in double, rounded once.
  * Convention: `narrow` brings i8 and i16 results back to their width after 32-bit arithmetic.
  */
 #include "ir/kernel_eval.h"
@@ -64,6 +64,11 @@ static bool narrow(const KStep *s) {
   return true;
 }
 
+/* x times the normal distribution's function, which is 0 in a double below -39. */
+static double exact_gelu(double x) {
+  return x < -40 ? 0 : x * erfc(x * -M_SQRT1_2) / 2;
+}
+
 FLOATS(add, x + y)
 FLOATS(sub, x - y)
 FLOATS(mul, (x * y))
@@ -76,12 +81,12 @@ FLOATS(sqrt, sqrtf(x))
 CLONED FLOATS(fma, fmaf(x, y, z)) CLONED FLOATS(floor, floorf(x)) CLONED FLOATS(rint, rintf(x))
     FLOATS(exp, (float)exp((double)x)) FLOATS(log, (float)log((double)x))
         FLOATS(tanh, (float)tanh((double)x)) FLOATS(erf, (float)erf((double)x))
-            FLOATS(cdf, (float)(erfc((double)x * -M_SQRT1_2) / 2))
-                FLOATS(sin, (float)sin((double)x)) FLOATS(cos, (float)cos((double)x))
-                    WRAPS(add, x + y) WRAPS(sub, x - y) WRAPS(mul, (x * y)) WRAPS(neg, 0 - x)
-                        INTS(min, x < y ? x : y) INTS(max, x > y ? x : y) INTS(and, (x & y))
-                            INTS(or, x | y) INTS(xor, x ^ y) COMPARES(eq, ==) COMPARES(ne, !=)
-                                COMPARES(lt, <) COMPARES(le, <=) COMPARES(gt, >) COMPARES(ge, >=)
+            FLOATS(gelu, (float)exact_gelu((double)x)) FLOATS(sin, (float)sin((double)x))
+                FLOATS(cos, (float)cos((double)x)) WRAPS(add, x + y) WRAPS(sub, x - y)
+                    WRAPS(mul, (x * y)) WRAPS(neg, 0 - x) INTS(min, x < y ? x : y)
+                        INTS(max, x > y ? x : y) INTS(and, (x & y)) INTS(or, x | y) INTS(xor, x ^ y)
+                            COMPARES(eq, ==) COMPARES(ne, !=) COMPARES(lt, <) COMPARES(le, <=)
+                                COMPARES(gt, >) COMPARES(ge, >=)
 
     /* |INT_MIN| wraps to itself. */
     WRAPS(abs, x >> (sizeof x * 8 - 1) ? 0 - x : x)
@@ -245,6 +250,19 @@ static bool extract(KEval *e, const KStep *s) {
   return true;
 }
 
+static bool zip(KEval *e, const KStep *s) {
+  (void)e;
+  int first = s->inst->op == KOP_zip_high ? 8 : 0;
+  for (int n = 0; n < 16; n++) {
+    const KReg *from = n % 2 ? s->b : s->a;
+    if (s->bits == 64)
+      s->out->l[n] = from->l[first + n / 2];
+    else
+      s->out->i[n] = from->i[first + n / 2];
+  }
+  return true;
+}
+
 static bool bits(KEval *e, const KStep *s) {
   (void)e;
   *s->out = *s->a;
@@ -359,6 +377,8 @@ static const struct {
     [KOP_dot4] = ONE(dot4),
     [KOP_dot2] = ONE(dot2),
     [KOP_lookup] = ONE(lookup),
+    [KOP_zip_low] = ONE(zip),
+    [KOP_zip_high] = ONE(zip),
     [KOP_reduce_add] = ALL(reduce_add),
     [KOP_reduce_max] = ALL(reduce_max),
     [KOP_reduce_min] = ALL(reduce_min),
@@ -366,7 +386,7 @@ static const struct {
     [KOP_log] = FLOAT(log),
     [KOP_tanh] = FLOAT(tanh),
     [KOP_erf] = FLOAT(erf),
-    [KOP_cdf] = FLOAT(cdf),
+    [KOP_gelu] = FLOAT(gelu),
     [KOP_sin] = FLOAT(sin),
     [KOP_cos] = FLOAT(cos),
 };

@@ -117,7 +117,7 @@ static const char *same_type_rule(KOpCode op, KType t) {
   case KOP_log:
   case KOP_tanh:
   case KOP_erf:
-  case KOP_cdf:
+  case KOP_gelu:
   case KOP_sin:
   case KOP_cos: return f32 ? NULL : "takes f32";
   case KOP_and:
@@ -151,7 +151,8 @@ static const char *arith_rule(const Kernel *k, const KInst *in) {
   for (uint32_t i = 1; i < in->narg; i++)
     if (!ktype_equal(a, k_type(k, in->arg[i]))) return "its operands differ in type";
   if (!ktype_equal(in->type, kinst_infer(k, in->op, in->arg))) return "its result type is wrong";
-  if (is_reduce(in->op) && a.lanes != 16) return "takes 16 lanes";
+  bool zip = in->op == KOP_zip_low || in->op == KOP_zip_high;
+  if ((is_reduce(in->op) || zip) && a.lanes != 16) return "takes 16 lanes";
   if ((in->op == KOP_eq || in->op == KOP_ne) && a.scalar == K_i1) return NULL;
   return same_type_rule(in->op, a);
 }

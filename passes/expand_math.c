@@ -1,4 +1,4 @@
-/* Kernel to Kernel: exp, log, tanh, erf, cdf, sin, cos become arithmetic, so no backend sees them.
+/* Kernel to Kernel: exp, log, tanh, erf, gelu, sin, cos become arithmetic, so no backend sees them.
  *
  * Regions are rebuilt instruction by instruction, an expansion (passes/math) going where its op
  * stood. Convention: the expansion's last instruction takes over the result of the op that it
@@ -16,7 +16,7 @@ static Expansion *expansion_of(KOpCode op) {
   case KOP_log: return math_log;
   case KOP_tanh: return math_tanh;
   case KOP_erf: return math_erf;
-  case KOP_cdf: return math_cdf;
+  case KOP_gelu: return math_gelu;
   case KOP_sin: return math_sin;
   case KOP_cos: return math_cos;
   default: return NULL;

@@ -157,7 +157,9 @@ static int16_t of_inst(const Grids *g, const KInst *in) {
   case KOP_add:
   case KOP_sub:
   case KOP_min:
-  case KOP_max: return least(a, b);
+  case KOP_max:
+  case KOP_zip_low:
+  case KOP_zip_high: return least(a, b);
   case KOP_neg:
   case KOP_abs:
   case KOP_splat:

@@ -205,6 +205,15 @@ static LLVMValueRef emit_iota(KernelEmit *e) {
   return LLVMConstVector(lane, 16);
 }
 
+static void emit_zip(KernelEmit *e, const KInst *in) {
+  LLVMValueRef lane[16];
+  LLVMTypeRef i32 = LLVMInt32TypeInContext(e->context);
+  unsigned first = in->op == KOP_zip_high ? 8 : 0;
+  for (unsigned i = 0; i < 16; i++) lane[i] = LLVMConstInt(i32, first + i / 2 + i % 2 * 16, 0);
+  e->value[in->result] = LLVMBuildShuffleVector(e->b, e->value[in->arg[0]], e->value[in->arg[1]],
+                                                LLVMConstVector(lane, 16), "");
+}
+
 static void emit_structural(KernelEmit *e, const KInst *in) {
   LLVMValueRef *out = &e->value[in->result];
   switch (in->op) {
@@ -225,6 +234,8 @@ static void emit_inst(KernelEmit *e, const KInst *in) {
   case KOP_par: emit_par(e, in); return;
   case KOP_dot4: e->target->arch->dot4(e, in); return;
   case KOP_dot2: e->target->arch->dot2(e, in); return;
+  case KOP_zip_low:
+  case KOP_zip_high: emit_zip(e, in); return;
   case KOP_lookup: e->target->arch->lookup(e, in); return;
   case KOP_cvt:
   case KOP_cvtu:

@@ -78,7 +78,7 @@ FORMULA(gelu, 0.5 * x * (1 + erf(x * SQRT_HALF)))
 VERIFY_NONE(gelu)
 EXPR(gelu) {
   (void)op;
-  return mul(b, args[0], k_op1(b, KOP_cdf, args[0]));
+  return k_op1(b, KOP_gelu, args[0]);
 }
 
 FORMULA(gelu_tanh, 0.5 * x * (1 + tanh(GELU_SCALE * (x + GELU_CUBIC * x * x * x))))

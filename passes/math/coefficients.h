@@ -14,13 +14,20 @@ static const float exp_tail[] = {
 /* ln(2), in parts; the rest is 5.5e-14 */
 static const float ln2[] = {0.693145752f, 1.42860677e-06f};
 
-/* (2^r - 1) / r, |r| <= 1/2; error 2^-27.5 */
-static const float exp2_tail[] = {
-    0.693147242f, 0.240226552f, 0.0555027239f, 0.00961706322f, 0.00134182035f, 0.00015820509f,
+/* 2^r, |r| <= 1/2, 1 at 0; error 2^-27.5 */
+static const float exp2_whole[] = {
+    1.0f, 0.693147242f, 0.240226552f, 0.0555027239f, 0.00961706322f, 0.00134182035f, 0.00015820509f,
 };
 
-/* The same; error of 1 + r * this 2^-18.4 */
-static const float exp2_short_tail[] = {0.693124175f, 0.240240991f, 0.0559064262f, 0.00958285294f};
+/* The same; absolute; error 2^-18.5 */
+static const float exp2_short[] = {
+    1.0f, 0.693119824f, 0.240225881f, 0.0559314303f, 0.00964776613f,
+};
+
+/* 2^r, |r| <= 1/2; error 2^-22.9 */
+static const float exp2_near[] = {
+    1.00000012f, 0.693147421f, 0.240219191f, 0.055497475f, 0.00968449283f, 0.00136327383f,
+};
 
 /* (log(1 + f) - f + f^2/2) / f^3, sqrt(1/2) <= 1 + f <= sqrt(2); error 2^-29.8 */
 static const float log_tail[] = {
@@ -44,18 +51,11 @@ static const float erf_far[] = {
     0.0327453427f,    -0.00456594862f, 0.000301084947f,
 };
 
-/* log2((1 - erf(x / sqrt 2)) / 2), 0 <= x <= 5.6; of the function itself, absolute; error 2^-26.9
- */
-static const float cdf_tail[] = {
-    -1.0f,
-    -1.15110517f,
-    -0.459208518f,
-    -0.0524952523f,
-    0.00706214085f,
-    -0.000135996583f,
-    -0.000186554462f,
-    3.94536219e-05f,
-    -2.84104681e-06f,
+/* log2((1 - erf(x / sqrt 2)) / 2), 0 <= x <= 5.6; of that without log2, times max(x, 1/2); error
+ * 2^-26.4 */
+static const float gelu_tail[] = {
+    -0.99999994f,     -1.15110815f,     -0.459182858f,   -0.0525763296f,   0.00718358951f,
+    -0.000231685408f, -0.000146013175f, 3.07590271e-05f, -2.10377584e-06f,
 };
 
 /* (sin(r) - r) / r^3 in r^2, |r| <= pi/4; error 2^-32.5 */

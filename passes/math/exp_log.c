@@ -53,24 +53,31 @@ KVal math_exp(KBuilder *b, KVal x) {
   return math_keep_nan(b, x, math_exp_core(b, in_range));
 }
 
-/* x + 1.5 * 2^23 holds rint(x) in its low bits. At -127 the polynomial is exactly 1 and its
- * exponent becomes 0, all other bits being 0. */
-static KVal exp2_decay(KBuilder *b, KVal x, const float *tail, int n) {
+/* x + 1.5 * 2^23 holds rint(x) in its low bits. */
+static KVal exp2_by(KBuilder *b, KVal x, const float *c, int n) {
   KVal magic = math_f32(b, x, 0x1.8p23);
-  x = k_op2(b, KOP_max, math_f32(b, x, -127), x);
   KVal t = k_op2(b, KOP_add, x, magic);
   KVal r = k_op2(b, KOP_sub, x, k_op2(b, KOP_sub, t, magic));
-  KVal p = k_fma(b, math_poly(b, r, tail, n), r, math_f32(b, x, 1));
+  KVal p = math_poly(b, r, c, n);
   KVal power = k_op2(b, KOP_shl, k_bits(b, t, K_i32), math_i32(b, x, 23));
   return k_bits(b, k_op2(b, KOP_add, k_bits(b, p, K_i32), power), K_f32);
 }
 
+/* At -127 the polynomial is exactly 1 and its exponent becomes 0, all other bits being 0. */
+static KVal bounded(KBuilder *b, KVal x) {
+  return k_op2(b, KOP_max, math_f32(b, x, -127), x);
+}
+
 KVal math_exp2_decay(KBuilder *b, KVal x) {
-  return exp2_decay(b, x, exp2_tail, COUNT(exp2_tail));
+  return exp2_by(b, bounded(b, x), exp2_whole, COUNT(exp2_whole));
 }
 
 KVal math_exp2_decay_short(KBuilder *b, KVal x) {
-  return exp2_decay(b, x, exp2_short_tail, COUNT(exp2_short_tail));
+  return exp2_by(b, bounded(b, x), exp2_short, COUNT(exp2_short));
+}
+
+KVal math_exp2_near(KBuilder *b, KVal x) {
+  return exp2_by(b, x, exp2_near, COUNT(exp2_near));
 }
 
 KVal math_log(KBuilder *b, KVal x) {

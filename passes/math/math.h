@@ -14,7 +14,7 @@ KVal math_exp(KBuilder *b, KVal x);  /* 1 ulp; 0 below -104, inf above 88.73, su
 KVal math_log(KBuilder *b, KVal x);  /* 1 ulp; log 0 = -inf, log of a negative = NaN */
 KVal math_tanh(KBuilder *b, KVal x); /* 2 ulp */
 KVal math_erf(KBuilder *b, KVal x);  /* 2 ulp */
-KVal math_cdf(KBuilder *b, KVal x);  /* absolute error 1e-7; 0 and 1 far out */
+KVal math_gelu(KBuilder *b, KVal x); /* absolute error 1e-7, or an ulp; 0 and x far out */
 KVal math_sin(KBuilder *b, KVal x);  /* absolute error 1e-7 for |x| <= 2^20; NaN from 2^23 on */
 KVal math_cos(KBuilder *b, KVal x);
 
@@ -32,6 +32,8 @@ KVal math_exp2_decay(KBuilder *b, KVal x);
 /* The same with an error of 2^-18.4, for weights that are rounded to 14 bits anyway. Two
  * instructions less. */
 KVal math_exp2_decay_short(KBuilder *b, KVal x);
+/* 2^x of an x that is a number in -126 .. 0, within 2^-22.9 of it. */
+KVal math_exp2_near(KBuilder *b, KVal x);
 /* |x| with the sign of `sign`. */
 KVal math_copysign(KBuilder *b, KVal x, KVal sign);
 /* `y`, but NaN where x is NaN. */

@@ -1,9 +1,10 @@
-/* tanh and erf: odd functions, one form near 0 and one further out, chosen by select; and cdf, the
- * normal distribution's function, which needs no relative precision and so gets by with one form.
+/* tanh and erf: odd functions, one form near 0 and one further out, chosen by select; and gelu,
+ * whose one form serves everywhere.
  *
  * tanh: x + x^3 T(x^2) below 0.625, else 1 - 2 / (exp(2|x|) + 1). erf: x + x E(x^2) below 0.8, else
- * 1 - 2^G(|x|) where G is the binary logarithm of 1 - erf; beyond 4 it is 1 in f32. cdf: 2^H(|x|)
- * below 0, else 1 less that; H goes on falling where its polynomial isn't fitted any more.
+ * 1 - 2^G(|x|) where G is the binary logarithm of 1 - erf; beyond 4 it is 1 in f32. gelu: max(x, 0)
+ * - |x| 2^H(|x|), where 2^H is the normal distribution's function below 0; at 10, where |x| is cut,
+ * it is 2^-111.
  */
 #include "passes/math/coefficients.h"
 #include "passes/math/math.h"
@@ -40,22 +41,16 @@ KVal math_erf(KBuilder *b, KVal x) {
   return choose(b, x, a, 0.8, near, far);
 }
 
-/* Nine coefficients by fours: half as long a chain as Horner's rule for two products more. An
- * epilogue's vectors come one after the other, so that a processor waits for chains. */
-static KVal poly_by_fours(KBuilder *b, KVal t, const float *c) {
-  KVal t2 = k_op2(b, KOP_mul, t, t), t4 = k_op2(b, KOP_mul, t2, t2);
-  KVal sum = math_f32(b, t, (double)c[8]);
-  for (int i = 4; i >= 0; i -= 4) {
-    KVal low = math_poly(b, t, c + i, 2), high = math_poly(b, t, c + i + 2, 2);
-    sum = k_fma(b, sum, t4, k_fma(b, high, t2, low));
-  }
+/* Nine coefficients by pairs: half as long a chain as Horner's rule for one product more. */
+static KVal poly_by_pairs(KBuilder *b, KVal t, const float *c) {
+  KVal t2 = k_op2(b, KOP_mul, t, t), sum = math_f32(b, t, (double)c[8]);
+  for (int i = 6; i >= 0; i -= 2) sum = k_fma(b, sum, t2, math_poly(b, t, c + i, 2));
   return sum;
 }
 
-KVal math_cdf(KBuilder *b, KVal x) {
-  KVal bounded = k_op2(b, KOP_min, k_op1(b, KOP_abs, x), math_f32(b, x, 16)); /* 2^H is 0 there */
-  KVal far = poly_by_fours(b, bounded, cdf_tail);
-  KVal below = math_exp2_decay(b, far), above = k_op2(b, KOP_sub, math_f32(b, x, 1), below);
-  KVal negative = k_op2(b, KOP_lt, x, math_f32(b, x, 0));
-  return math_keep_nan(b, x, k_select(b, negative, below, above));
+/* max(x, 0) of a NaN is NaN, in this order of operands. */
+KVal math_gelu(KBuilder *b, KVal x) {
+  KVal a = k_op2(b, KOP_min, k_op1(b, KOP_abs, x), math_f32(b, x, 10));
+  KVal below = math_exp2_near(b, poly_by_pairs(b, a, gelu_tail));
+  return k_fma(b, k_op1(b, KOP_neg, a), below, k_op2(b, KOP_max, math_f32(b, x, 0), x));
 }

@@ -309,6 +309,10 @@ static void test_dot4(void **state) {
   }
   add_test(t, 16, "dot2", 3, "i32", "", "i32", (DataKind[]){ANY, ANY, ANY});
   add_test(t, 16, "lookup", 2, "i32", "", "i32", (DataKind[]){CODE4, ANY, ANY});
+  add_test(t, 16, "zip_low", 2, "i32", "", "i32", (DataKind[]){ANY, ANY, ANY});
+  add_test(t, 16, "zip_high", 2, "i32", "", "i32", (DataKind[]){ANY, ANY, ANY});
+  add_test(t, 16, "zip_low", 2, "f32", "", "f32", (DataKind[]){ANY, ANY, ANY});
+  add_test(t, 16, "zip_high", 2, "i8", "", "i8", (DataKind[]){ANY, ANY, ANY});
   for (int bits = 4; bits <= 8; bits++) { /* chains, longer than 16-bit words can hold */
     buf_printf(&t->text,
                "kernel @chain%d(%%u: ptr<i32>, %%s: ptr<i32>, %%out: ptr<i32>; %%n) class map {\n"

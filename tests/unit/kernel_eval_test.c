@@ -95,7 +95,7 @@ static const Case cases[] = {
     {"log", "f32", "0", "f32", "-inf"},
     {"tanh", "f32", "100", "f32", "1"},
     {"erf", "f32", "0.5", "f32", "0.5204999"},
-    {"cdf", "f32", "-1", "f32", "0.15865526"},
+    {"gelu", "f32", "-1", "f32", "-0.15865526"},
     {"sin", "f32", "1", "f32", "0.84147096"},
     {"cos", "f32", "0", "f32", "1"},
     {"cvt", "f32", "-2.9", "i32", "-2"},
@@ -239,6 +239,21 @@ static void test_lookup(void **state) {
   assert_int_equal(run(text, buffers, NULL, d), FAIL);
   assert_non_null(strstr(diag_text(d), "a code has more than 4 bits"));
   diag_free(d);
+}
+
+static void test_zip(void **state) {
+  (void)state;
+  int64_t a[16], b[16], y[32];
+  for (int i = 0; i < 16; i++) {
+    a[i] = i;
+    b[i] = 100 + i;
+  }
+  run_ok(KERNEL("%a: ptr<i64>, %b: ptr<i64>, %y: ptr<i64>",
+                "par %i in 0..1 {\n%p = load v16i64 %a[0]\n%q = load v16i64 %b[0]\n"
+                "%l = zip_low %p, %q\n%h = zip_high %p, %q\n"
+                "store %l, %y[0]\nstore %h, %y[16]\n}\n"),
+         (KBuffer[]){{a, sizeof a}, {b, sizeof b}, {y, sizeof y}}, NULL);
+  for (int i = 0; i < 32; i++) assert_int_equal(y[i], i / 2 + i % 2 * 100);
 }
 
 static void test_dot4(void **state) {
@@ -483,12 +498,19 @@ static void test_part_of_par(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_operations),  cmocka_unit_test(test_reductions),
-      cmocka_unit_test(test_dot4),        cmocka_unit_test(test_dot2),
-      cmocka_unit_test(test_mma),         cmocka_unit_test(test_lookup),
-      cmocka_unit_test(test_lanes),       cmocka_unit_test(test_bounds),
-      cmocka_unit_test(test_masks),       cmocka_unit_test(test_types_in_memory),
-      cmocka_unit_test(test_locals),      cmocka_unit_test(test_loops),
+      cmocka_unit_test(test_operations),
+      cmocka_unit_test(test_reductions),
+      cmocka_unit_test(test_dot4),
+      cmocka_unit_test(test_dot2),
+      cmocka_unit_test(test_mma),
+      cmocka_unit_test(test_lookup),
+      cmocka_unit_test(test_zip),
+      cmocka_unit_test(test_lanes),
+      cmocka_unit_test(test_bounds),
+      cmocka_unit_test(test_masks),
+      cmocka_unit_test(test_types_in_memory),
+      cmocka_unit_test(test_locals),
+      cmocka_unit_test(test_loops),
       cmocka_unit_test(test_part_of_par),
 
   };

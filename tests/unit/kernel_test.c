@@ -69,7 +69,7 @@ static const char everything[] =
     "    %b4 = log %b3\n"
     "    %b5 = tanh %b4\n"
     "    %b6 = erf %b5\n"
-    "    %c6 = cdf %b6\n"
+    "    %c6 = gelu %b6\n"
     "    %b7 = sin %c6\n"
     "    %b8 = cos %b7\n"
     "    %i1 = bits %b8 : v16i32\n"
@@ -84,6 +84,8 @@ static const char everything[] =
     "    %d0 = dot4 %i9, %bytes, %i4 bits=4\n"
     "    %d1 = dot2 %d0, %bytes, %i4\n"
     "    %d = lookup %d1, %bytes\n"
+    "    %n1 = zip_low %b8, %a9\n"
+    "    %n2 = zip_high %d, %i2\n"
     "    %h = cvt %b8 : v16f16\n"
     "    %hb = bits %h : v16bf16\n"
     "    %s1 = reduce_add %b8\n"
@@ -284,6 +286,7 @@ static const struct {
     {6, "takes v16i32", PAR("%w = lookup %r, %r\n")},
     {6, "bits must be 4..8", PAR("%v = iota\n%w = dot4 %v, %v, %v bits=9\n")},
     {6, "takes 16 lanes", PAR("%w = reduce_add %r\n")},
+    {6, "takes 16 lanes", PAR("%w = zip_low %r, %r\n")},
     {6, "lanes 0..15", PAR("%v = iota\n%w = extract %v, 16\n")},
     {6, "from 1 lane to 16", PAR("%v = iota\n%w = splat %v : v16i32\n")},
     {6, "keeps the scalar type", PAR("%w = splat %r : v16i32\n")},

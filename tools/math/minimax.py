@@ -54,8 +54,10 @@ def fit(function, weight, lo, hi, degree):
     return fixed, np.abs(w * rest).max()
 
 
-def emit(name, what, function, weight, lo, hi, degree):
+def emit(name, what, function, weight, lo, hi, degree, before=()):
+    """`before`: coefficients that stand before the fitted ones, as they are."""
     c, err = fit(function, weight, lo, hi, degree)
+    c = [*before, *c]
     print(f"/* {what}; error 2^{np.log2(err):.1f} */")
     print(f"static const float {name}[] = {{")
     print("\n".join("    %.9gf," % v if "." in "%.9g" % v or "e" in "%.9g" % v else "    %.9g.0f," % v
@@ -92,9 +94,10 @@ def main():
     parts("ln2", "ln(2)", mp.log(2), [15, 24])
 
     power = mp.taylor(lambda r: mp.mpf(2) ** r, 0, 25)
-    emit("exp2_tail", "(2^r - 1) / r, |r| <= 1/2",
-         lambda r: sum(power[k] * r ** (k - 1) for k in range(1, 25)),
-         lambda r: r / mp.mpf(2) ** r, -0.5, 0.5, 5)
+    rest = lambda r: sum(power[k] * r ** (k - 1) for k in range(1, 25))
+    emit("exp2_whole", "2^r, |r| <= 1/2, 1 at 0", rest, lambda r: r / mp.mpf(2) ** r, -0.5, 0.5, 5, [1])
+    emit("exp2_short", "The same; absolute", rest, lambda r: r, -0.5, 0.5, 3, [1])
+    emit("exp2_near", "2^r, |r| <= 1/2", lambda r: mp.mpf(2) ** r, lambda r: mp.mpf(2) ** -r, -0.5, 0.5, 5)
 
     log_tail = lambda f: (mp.log1p(f) - f + f * f / 2) / f**3
     emit("log_tail", "(log(1 + f) - f + f^2/2) / f^3, sqrt(1/2) <= 1 + f <= sqrt(2)",
@@ -110,8 +113,8 @@ def main():
     emit("erf_far", "log2(1 - erf(x)), 0.8 <= x <= 4",
          lambda a: mp.log(mp.erfc(a), 2), lambda a: mp.log(2) * mp.erfc(a) / mp.erf(a), mp.mpf("0.8"), 4, 6)
     below = lambda a: mp.erfc(a / mp.sqrt(2)) / 2
-    emit("cdf_tail", "log2((1 - erf(x / sqrt 2)) / 2), 0 <= x <= 5.6; of the function itself, absolute",
-         lambda a: mp.log(below(a), 2), lambda a: mp.log(2) * below(a), 0, mp.mpf("5.6"), 8)
+    emit("gelu_tail", "log2((1 - erf(x / sqrt 2)) / 2), 0 <= x <= 5.6; of that without log2, times max(x, 1/2)",
+         lambda a: mp.log(below(a), 2), lambda a: mp.log(2) * below(a) * max(a, mp.mpf(0.5)), 0, mp.mpf("5.6"), 8)
 
     quarter = mp.pi / 4 * mp.mpf("1.001")
     emit("sin_tail", "(sin(r) - r) / r^3 in r^2, |r| <= pi/4",
