@@ -61,18 +61,22 @@ typedef struct LowerTarget {
   uint32_t group_tile;     /* groups of 16 rows a tile of many tokens; of fewer, more tokens */
   uint32_t panel_blocks;   /* unpacked at once of each group (contract_panel.c) */
   uint32_t panel_tokens;   /* that meet one unpacking; both fit in a kernel's locals */
+  uint32_t key_vectors;    /* of 16 keys that meet query_tile queries at once; 0: all of a block */
+  uint32_t float_groups;   /* groups of 16 rows beside each other in a tile of float_tile; 0: one */
+  uint32_t chains;         /* like ones that take turns (interleave.c); 0: none */
   bool mma;                /* multiplies tiles of integers: mma stays in kernels */
   uint32_t panel_words; /* 1: many tokens enter integer contractions as words (contract_panel.c) */
-  uint32_t key_vectors; /* of 16 keys that meet query_tile queries at once; 0: all of a block */
 } LowerTarget;
 
 /* Clusters to kernels and launches: packed weights laid out in order of use, arena planned,
  * barriers set, transcendentals expanded. Launch tables are the same for every target. */
 Status lower_module(Module *m, const LowerTarget *t, PassCtx *c, KProgram **out);
-/* Kernel to Kernel: exp, tanh, erf, sin, cos, log by polynomials. */
+/* Kernel to Kernel: exp, log, tanh, erf, gelu, sin, cos by polynomials. */
 void expand_math(Kernel *k);
 /* Kernel to Kernel: mma by loops of dot4. */
 void expand_mma(Kernel *k);
+/* Kernel to Kernel: up to `width` like chains of operations that follow each other take turns. */
+void interleave(Kernel *k, uint32_t width);
 
 /* Packing: gives the bytes of one weight of the program in order to `sink`, a piece of about a
  * megabyte at a time. What the sink returns ends the packing unless it is OK. A weight can be

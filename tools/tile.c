@@ -13,9 +13,11 @@ static const struct TileField {
 } fields[] = {
     {"token_tile", offsetof(LowerTarget, token_tile), 1, 64},
     {"float_tile", offsetof(LowerTarget, float_tile), 1, 64},
+    {"float_groups", offsetof(LowerTarget, float_groups), 1, 4},
     {"row_groups", offsetof(LowerTarget, row_groups), 1, 64},
     {"query_tile", offsetof(LowerTarget, query_tile), 1, 64},
     {"key_vectors", offsetof(LowerTarget, key_vectors), 1, 4},
+    {"chains", offsetof(LowerTarget, chains), 1, 8},
     {"prefetch_bytes", offsetof(LowerTarget, prefetch_bytes), 0, 1 << 20},
     {"group_tile", offsetof(LowerTarget, group_tile), 1, 8},
     {"panel_blocks", offsetof(LowerTarget, panel_blocks), 1, 64},

@@ -22,10 +22,10 @@ static const CpuTarget targets[] = {
    cpu,                                                                                            \
    features,                                                                                       \
    bytes,                                                                                          \
-   {name, __VA_ARGS__, .mma = (isa) == INGOT_X86_64_AMX, .panel_words = (isa) == INGOT_X86_64_V3,  \
-    .key_vectors = (bytes) < 64 ? 1 : 4}},
+   {name, __VA_ARGS__, .mma = (isa) == INGOT_X86_64_AMX,                                           \
+    .panel_words = (isa) == INGOT_X86_64_V3}},
 #define AARCH64_TARGET(name, isa, cpu, features, bytes, ...)                                       \
-  {name, isa, &cpu_aarch64, cpu, features, bytes, {name, __VA_ARGS__, .key_vectors = 1}},
+  {name, isa, &cpu_aarch64, cpu, features, bytes, {name, __VA_ARGS__}},
 #include "backends/cpu/targets.def"
 #undef AARCH64_TARGET
 #undef CPU_TARGET

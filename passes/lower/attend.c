@@ -174,7 +174,7 @@ static void tile_of_rows(Attend *a) {
   KVal hi = k_op2(b, KOP_min, k_add64(b, chunk, a->chunk), r.hi);
   Softmax x = attend_chunk(a, &r, lo, hi);
   Shares shares;
-  for (uint32_t i = 0; i < a->tile; i++) attend_join(a, i, &all, &x, &shares);
+  attend_join_tile(a, k_op2(b, KOP_eq, chunk, first), &all, &x, &shares);
   attend_add_values(a, lo, k_op2(b, KOP_sub, hi, lo), &shares);
   memcpy(carry, all.m, bytes);
   memcpy(carry + a->tile, all.l, bytes);

@@ -122,6 +122,8 @@ Softmax attend_begin(Attend *a);
 Softmax attend_chunk(Attend *a, const KeyRange *r, KVal lo, KVal hi);
 /* `all` with one more chunk of row i. */
 void attend_join(Attend *a, uint32_t i, Softmax *all, const Softmax *chunk, Shares *shares);
+/* The same for all rows of the tile; where `only` (i1) the chunk is the first. */
+void attend_join_tile(Attend *a, KVal only, Softmax *all, const Softmax *chunk, Shares *shares);
 /* A vector of sums at `at` with the new part `o`. */
 void attend_sum(Attend *a, uint32_t i, KAddr at, KVal o, const Shares *shares);
 /* y of row i out of its sums; 0 when it has seen no key. */

@@ -205,6 +205,35 @@ void attend_join(Attend *a, uint32_t i, Softmax *all, const Softmax *chunk, Shar
   all->m[i] = next;
 }
 
+/* Nothing is before the first chunk: its shares are 0 and 1, which takes no powers. */
+void attend_join_tile(Attend *a, KVal only, Softmax *all, const Softmax *chunk, Shares *shares) {
+  KBuilder *b = &a->d.b;
+  KVal first[4 * MAX_TILE], next[4 * MAX_TILE], got[4 * MAX_TILE];
+  uint32_t n = a->tile;
+  for (uint32_t i = 0; i < n; i++) {
+    first[i] = k_f32(b, 16, 0);
+    first[n + i] = k_f32(b, 16, 1);
+    first[2 * n + i] = chunk->m[i];
+    first[3 * n + i] = chunk->l[i];
+  }
+  k_if(b, only);
+  k_else(b, 4 * n, first);
+  for (uint32_t i = 0; i < n; i++) {
+    attend_join(a, i, all, chunk, shares);
+    next[i] = shares->old[i];
+    next[n + i] = shares->more[i];
+    next[2 * n + i] = all->m[i];
+    next[3 * n + i] = all->l[i];
+  }
+  k_if_end(b, 4 * n, next, got);
+  for (uint32_t i = 0; i < n; i++) {
+    shares->old[i] = got[i];
+    shares->more[i] = got[n + i];
+    all->m[i] = got[2 * n + i];
+    all->l[i] = got[3 * n + i];
+  }
+}
+
 void attend_sum(Attend *a, uint32_t i, KAddr at, KVal o, const Shares *shares) {
   KBuilder *b = &a->d.b;
   if (shares->old[i]) {

@@ -94,7 +94,7 @@ static int64_t grain_of(int64_t groups, int64_t want) {
   return want;
 }
 
-enum { DECODE_GROUPS = 4, TOKEN_BLOCK = 64, UNPACKED_BLOCK = 128, FLOAT_LONG = 1024 };
+enum { DECODE_GROUPS = 4, TOKEN_BLOCK = 128, FEW_TOKENS = 64, FLOAT_LONG = 1024 };
 
 /* How one token meets the column groups. They are cut into `streams` long pieces, read side by
  * side (with huge pages two streams a thread read 10 to 17 % more than one, four no more than two);
@@ -147,9 +147,22 @@ void contract_one_token(Contract *c) {
   k_par_end(b);
 }
 
-/* Column groups that a tile of many tokens holds of every part. */
-static int64_t sets_of(const Contract *c) {
-  return c->resident && c->parts == 1 ? 2 : 1;
+/* Column groups that a tile of many tokens holds of every part, out of an iteration's `grain`. */
+static int64_t sets_of(const Contract *c, int64_t grain) {
+  if (!c->resident || c->parts > 1) return 1;
+  uint32_t most = c->d.l->target->float_groups;
+  while (most > 1 && grain % most) most--;
+  return most ? most : 1;
+}
+
+/* Column groups of an iteration of many tokens: what stays in the second cache beside the tokens'
+ * rows. Float weights are met in threes where that goes without a rest. */
+static int64_t token_grain(const Contract *c) {
+  bool plain = !c->integer && c->quant->packed_block == 1;
+  bool few = c->parts > 1 || (!c->integer && c->k > FLOAT_LONG);
+  int64_t threes = few ? 3 : 6;
+  if (plain && c->parts == 1 && c->part_groups % (2 * threes) == 0) return threes;
+  return grain_of(c->part_groups, few ? 2 : DECODE_GROUPS);
 }
 
 /* A tile's tokens meet column groups lo .. hi of the iteration, `sets` at a time. */
@@ -171,7 +184,7 @@ static void group_loop(Contract *c, Tile *t, KVal first, int64_t lo, int64_t hi,
 static void token_loop(Contract *c, KVal first, int64_t grain, KVal lo, KVal hi, uint32_t tokens) {
   KBuilder *b = &c->d.b;
   Tile t = {.tokens = tokens};
-  int64_t sets = sets_of(c), even = grain / sets * sets;
+  int64_t sets = sets_of(c, grain), even = grain / sets * sets;
   bool ragged = c->part_groups % grain != 0;
   KVal at = contract_each_tile(b, lo, hi, tokens, t.token);
   t.sets_before =
@@ -187,7 +200,7 @@ static void set_pace(Contract *c, KVal first, int64_t grain, KVal n) {
   KBuilder *b = &c->d.b;
   KVal tiles = k_op2(b, KOP_div, n, k_i64(b, c->token_tile)), shift = k_i64(b, 0);
   for (int64_t j = 1; j <= 6; j++) {
-    KVal enough = k_op2(b, KOP_le, k_i64(b, sets_of(c) << j), tiles);
+    KVal enough = k_op2(b, KOP_le, k_i64(b, sets_of(c, grain) << j), tiles);
     shift = k_select(b, enough, k_i64(b, j), shift);
   }
   c->pace.next = k_op2(b, KOP_add, first, k_i64(b, grain));
@@ -206,21 +219,30 @@ static void token_block(Contract *c, KVal blocks, KVal at, KVal *begin, KVal *en
   *end = k_op2(b, KOP_min, hi, *end);
 }
 
-/* By blocks of tokens first: threads split every launch at about the same token (row kernels do
- * too), so that what a core reads is mostly what it has written. Two threads on eight sequences of
+/* Tokens are met in blocks, so that threads split every launch at about the same token (row kernels
+ * do too): what a core reads is mostly what it has written. Two threads on eight sequences of
  * MiniLM: 12 %; one of 128 tokens in two blocks: 3 %, in int8 8 %. A block's rows and an
- * iteration's weights share the second cache. Twice as long where weights are unpacked into a panel
- * (SmolLM2's prefill: 1.5 %, its Q4_1 in i8 1.2 %, folded Q4_K 9 %). */
+ * iteration's weights share the second cache; the longer the blocks, the fewer times weights come
+ * from the third (128 instead of 64: 1 to 1.5 % of an encoder). Weights that are unpacked into a
+ * panel want many tokens (SmolLM2's prefill: 1.5 %, its Q4_1 in i8 1.2 %, folded Q4_K 9 %); others
+ * have a block for each of two threads from FEW_TOKENS on. */
+static DimId token_blocks(const Contract *c, DimId rows) {
+  Dims *dims = c->d.l->m->dims;
+  if (c->integer && !contract_is_direct(c))
+    return dim_op(dims, DIM_CEILDIV, rows, dim_const(dims, TOKEN_BLOCK));
+  DimId pair = dim_const(dims, 2 * TOKEN_BLOCK);
+  DimId up = dim_const(dims, 2 * TOKEN_BLOCK - 1 - FEW_TOKENS);
+  DimId second = dim_op(dims, DIM_DIV, dim_op(dims, DIM_ADD, rows, up), pair);
+  return dim_op(dims, DIM_ADD, dim_op(dims, DIM_CEILDIV, rows, pair), second);
+}
+
 static void many_tokens(Contract *c, DimId rows) {
   Draft *d = &c->d;
   KBuilder *b = &d->b;
   Dims *dims = d->l->m->dims;
-  bool few = c->parts > 1 || (!c->integer && c->k > FLOAT_LONG);
-  bool unpacked = c->integer && !contract_is_direct(c);
-  int64_t grain = grain_of(c->part_groups, few ? 2 : DECODE_GROUPS);
+  int64_t grain = token_grain(c);
   int64_t extent = (c->part_groups + grain - 1) / grain;
-  DimId blocks =
-      dim_op(dims, DIM_CEILDIV, rows, dim_const(dims, unpacked ? UNPACKED_BLOCK : TOKEN_BLOCK));
+  DimId blocks = token_blocks(c, rows);
   d->extent = dim_mul(d->l, blocks, dim_const(dims, extent));
   KVal n = draft_dim(d, rows), done = k_i64(b, 0), nblocks = draft_dim(d, blocks);
   KVal p = k_par(b, "p", draft_dim(d, d->extent));

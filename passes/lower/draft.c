@@ -137,6 +137,7 @@ void draft_end(Draft *d) {
   KProgram *p = l->program;
   expand_math(d->b.kernel);
   if (!l->target->mma) expand_mma(d->b.kernel);
+  interleave(d->b.kernel, l->target->chains);
   KBind *bind = ARENA_ARRAY(p->arena, KBind, d->nbuf + 1);
   LaunchUse *use = VEC_PUSH(l->launches.use, l->launches.nuses, l->launches.cuses);
   use->access = ARENA_ARRAY(l->arena, Access, d->nbuf + 1);

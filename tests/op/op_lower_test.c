@@ -10,9 +10,9 @@
 
 /* Tiles that do not divide the cases' sizes, and those of real machines. */
 static const LowerTarget TARGETS[] = {
-    {"narrow", 2, 4, 2, 4, 1024, .panel_words = 1, .key_vectors = 1},
-    {"wide", 4, 8, 4, 8, 2048},
-    {"odd", 3, 5, 3, 3, 0, .mma = true, .key_vectors = 3},
+    {"narrow", 2, 4, 2, 4, 1024, .panel_words = 1, .key_vectors = 1, .float_groups = 2},
+    {"wide", 4, 8, 4, 8, 2048, .float_groups = 3, .chains = 4},
+    {"odd", 3, 5, 3, 3, 0, .mma = true, .key_vectors = 3, .chains = 3},
 };
 
 static bool stateful(const World *w) {
