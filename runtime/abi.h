@@ -89,6 +89,7 @@ typedef struct IngotKernelInfo {
 enum {
   INGOT_X86_64_V2,
   INGOT_X86_64_V3,
+  INGOT_X86_64_V3_VNNI,
   INGOT_X86_64_V4,
   INGOT_X86_64_V4_VNNI,
   INGOT_X86_64_AMX,

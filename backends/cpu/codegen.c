@@ -121,16 +121,31 @@ static int in_order(const void *a, const void *b) {
   return x->kernel < y->kernel ? -1 : x->kernel > y->kernel;
 }
 
-/* The level at which a kernel of `level` is compiled: see cpu_kernel_symbol. */
-static uint32_t code_level(const EmitRequest *r, uint32_t level, uint32_t kernel) {
-  if (!level || !r->levels[level]->lower.mma) return level;
+static bool has_dots(const KRegion *r) {
+  for (uint32_t i = 0; i < r->n; i++) {
+    const KInst *in = r->inst[i];
+    if (in->op == KOP_dot4 || in->op == KOP_dot2) return true;
+    if (in->loop && (has_dots(&in->loop->body) || has_dots(&in->loop->orelse))) return true;
+  }
+  return false;
+}
+
+/* Whether a kernel of `level` would become the same function one level below: what that lacks is
+ * tiles, or instructions for dot4 and dot2. */
+static bool same_below(const EmitRequest *r, uint32_t level, uint32_t kernel) {
   const CpuTarget *t = r->levels[level], *below = r->levels[level - 1];
   bool extends = !strcmp(t->llvm_cpu, below->llvm_cpu) &&
                  !strncmp(t->llvm_features, below->llvm_features, strlen(below->llvm_features)) &&
                  below->isa + 1 == t->isa;
   const Kernel *here = r->programs[level]->kernels[kernel];
-  bool same = extends && kernel_same(here, r->programs[level - 1]->kernels[kernel]);
-  return same ? level - 1 : level;
+  return extends && (t->lower.mma || !has_dots(&here->body)) &&
+         kernel_same(here, r->programs[level - 1]->kernels[kernel]);
+}
+
+/* The level at which a kernel of `level` is compiled: see cpu_kernel_symbol. */
+static uint32_t code_level(const EmitRequest *r, uint32_t level, uint32_t kernel) {
+  while (level && same_below(r, level, kernel)) level--;
+  return level;
 }
 
 /* The dearest job goes to the part that has least, again and again. */

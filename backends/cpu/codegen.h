@@ -21,8 +21,9 @@ typedef struct CpuCode {
 Status cpu_codegen(const EmitRequest *r, CodeForm form, Diag *d, CpuCode *out);
 void cpu_code_free(CpuCode *c);
 
-/* The name of a kernel's function: "ingot.k12.qkv.x86-64-v3". The level in it is the one below when
- * the two differ in tiles only and the kernel has none: it is compiled once. */
+/* The name of a kernel's function: "ingot.k12.qkv.x86-64-v3". The level in it is a lower one
+ * where the two differ in tiles or dot products only and the kernel has none: it is compiled once.
+ */
 void cpu_kernel_symbol(const EmitRequest *r, uint32_t level, uint32_t kernel, Buf *out);
 
 #endif

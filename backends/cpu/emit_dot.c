@@ -13,17 +13,19 @@
 
 #include <string.h>
 
-/* The same three instructions by width of vector. */
+/* The same instructions by width of vector. */
 typedef struct Packed {
   uint32_t bytes;
-  const char *pair_words, *pair_bytes, *shuffle;
+  const char *pair_words, *pair_bytes, *shuffle, *dot;
 } Packed;
 
 static const Packed packed[] = {
-    {16, "llvm.x86.sse2.pmadd.wd", "llvm.x86.ssse3.pmadd.ub.sw.128", "llvm.x86.ssse3.pshuf.b.128"},
-    {32, "llvm.x86.avx2.pmadd.wd", "llvm.x86.avx2.pmadd.ub.sw", "llvm.x86.avx2.pshuf.b"},
+    {16, "llvm.x86.sse2.pmadd.wd", "llvm.x86.ssse3.pmadd.ub.sw.128", "llvm.x86.ssse3.pshuf.b.128",
+     NULL},
+    {32, "llvm.x86.avx2.pmadd.wd", "llvm.x86.avx2.pmadd.ub.sw", "llvm.x86.avx2.pshuf.b",
+     "llvm.x86.avx512.vpdpbusd.256"},
     {64, "llvm.x86.avx512.pmaddw.d.512", "llvm.x86.avx512.pmaddubs.w.512",
-     "llvm.x86.avx512.pshuf.b.512"},
+     "llvm.x86.avx512.pshuf.b.512", "llvm.x86.avx512.vpdpbusd.512"},
 };
 
 static const Packed *packed_of(const KernelEmit *e) {
@@ -92,11 +94,20 @@ static void emit_chained(KernelEmit *e, const KInst *in, LLVMValueRef a, LLVMVal
   e->value[in->result] = LLVMBuildAdd(e->b, chain.start, join_pieces(e, sum), "");
 }
 
+static bool has_vnni(const KernelEmit *e) {
+  uint32_t isa = e->target->isa;
+  return isa == INGOT_X86_64_V3_VNNI || isa >= INGOT_X86_64_V4_VNNI;
+}
+
 void emit_dot4(KernelEmit *e, const KInst *in) {
   LLVMValueRef a = e->value[in->arg[0]], b = e->value[in->arg[1]], acc = e->value[in->arg[2]];
-  if (e->target->isa >= INGOT_X86_64_V4_VNNI) {
-    LLVMValueRef arg[3] = {acc, a, b};
-    e->value[in->result] = emit_intrinsic(e, "llvm.x86.avx512.vpdpbusd.512", NULL, 0, arg, 3);
+  if (has_vnni(e)) {
+    LLVMValueRef sum[MAX_PIECES];
+    for (unsigned i = 0; i < pieces(e); i++) {
+      LLVMValueRef arg[3] = {take_piece(e, acc, i), take_piece(e, a, i), take_piece(e, b, i)};
+      sum[i] = emit_intrinsic(e, packed_of(e)->dot, NULL, 0, arg, 3);
+    }
+    e->value[in->result] = join_pieces(e, sum);
   } else if (in->imm.i == 8) {
     LLVMValueRef sum[MAX_PIECES];
     for (unsigned i = 0; i < pieces(e); i++)

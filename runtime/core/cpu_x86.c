@@ -1,7 +1,8 @@
 /* x86-64: features by CPUID and XGETBV.
  *
  * A feature is one bit of a CPUID leaf or, for wide registers, bits of XCR0, which say that the
- * operating system saves them. Levels name all they need, lower ones included.
+ * operating system saves them. A level needs what lower ones need, but for VNNI in ymm registers
+ * (client processors since 2021), which those with AVX-512 may lack.
  */
 #include "runtime/core/cpu_family.h"
 
@@ -11,32 +12,33 @@
 #include <unistd.h>
 
 static const CpuFeature features[] = {
-    {"cx16", INGOT_X86_64_V2, 1, 0, 'c', 1u << 13},
-    {"lahf", INGOT_X86_64_V2, 0x80000001, 0, 'c', 1u << 0},
-    {"popcnt", INGOT_X86_64_V2, 1, 0, 'c', 1u << 23},
-    {"ssse3", INGOT_X86_64_V2, 1, 0, 'c', 1u << 9},
-    {"sse4.1", INGOT_X86_64_V2, 1, 0, 'c', 1u << 19},
-    {"sse4.2", INGOT_X86_64_V2, 1, 0, 'c', 1u << 20},
-    {"avx", INGOT_X86_64_V3, 1, 0, 'c', 1u << 28},
-    {"avx2", INGOT_X86_64_V3, 7, 0, 'b', 1u << 5},
-    {"bmi1", INGOT_X86_64_V3, 7, 0, 'b', 1u << 3},
-    {"bmi2", INGOT_X86_64_V3, 7, 0, 'b', 1u << 8},
-    {"f16c", INGOT_X86_64_V3, 1, 0, 'c', 1u << 29},
-    {"fma", INGOT_X86_64_V3, 1, 0, 'c', 1u << 12},
-    {"lzcnt", INGOT_X86_64_V3, 0x80000001, 0, 'c', 1u << 5},
-    {"movbe", INGOT_X86_64_V3, 1, 0, 'c', 1u << 22},
-    {"os-saves-ymm", INGOT_X86_64_V3, 0, 0, 'x', 0x6},
-    {"avx512f", INGOT_X86_64_V4, 7, 0, 'b', 1u << 16},
-    {"avx512bw", INGOT_X86_64_V4, 7, 0, 'b', 1u << 30},
-    {"avx512cd", INGOT_X86_64_V4, 7, 0, 'b', 1u << 28},
-    {"avx512dq", INGOT_X86_64_V4, 7, 0, 'b', 1u << 17},
-    {"avx512vl", INGOT_X86_64_V4, 7, 0, 'b', 1u << 31},
-    {"os-saves-zmm", INGOT_X86_64_V4, 0, 0, 'x', 0xe6},
-    {"avx512_vnni", INGOT_X86_64_V4_VNNI, 7, 0, 'c', 1u << 11},
-    {"amx-tile", INGOT_X86_64_AMX, 7, 0, 'd', 1u << 24},
-    {"amx-int8", INGOT_X86_64_AMX, 7, 0, 'd', 1u << 25},
-    {"os-saves-tiles", INGOT_X86_64_AMX, 0, 0, 'x', 3u << 17},
-    {"tile-permission", INGOT_X86_64_AMX, 0, 0, 'p', 0},
+    {"cx16", INGOT_X86_64_V2, INGOT_X86_64_AMX, 1, 0, 'c', 1u << 13},
+    {"lahf", INGOT_X86_64_V2, INGOT_X86_64_AMX, 0x80000001, 0, 'c', 1u << 0},
+    {"popcnt", INGOT_X86_64_V2, INGOT_X86_64_AMX, 1, 0, 'c', 1u << 23},
+    {"ssse3", INGOT_X86_64_V2, INGOT_X86_64_AMX, 1, 0, 'c', 1u << 9},
+    {"sse4.1", INGOT_X86_64_V2, INGOT_X86_64_AMX, 1, 0, 'c', 1u << 19},
+    {"sse4.2", INGOT_X86_64_V2, INGOT_X86_64_AMX, 1, 0, 'c', 1u << 20},
+    {"avx", INGOT_X86_64_V3, INGOT_X86_64_AMX, 1, 0, 'c', 1u << 28},
+    {"avx2", INGOT_X86_64_V3, INGOT_X86_64_AMX, 7, 0, 'b', 1u << 5},
+    {"bmi1", INGOT_X86_64_V3, INGOT_X86_64_AMX, 7, 0, 'b', 1u << 3},
+    {"bmi2", INGOT_X86_64_V3, INGOT_X86_64_AMX, 7, 0, 'b', 1u << 8},
+    {"f16c", INGOT_X86_64_V3, INGOT_X86_64_AMX, 1, 0, 'c', 1u << 29},
+    {"fma", INGOT_X86_64_V3, INGOT_X86_64_AMX, 1, 0, 'c', 1u << 12},
+    {"lzcnt", INGOT_X86_64_V3, INGOT_X86_64_AMX, 0x80000001, 0, 'c', 1u << 5},
+    {"movbe", INGOT_X86_64_V3, INGOT_X86_64_AMX, 1, 0, 'c', 1u << 22},
+    {"os-saves-ymm", INGOT_X86_64_V3, INGOT_X86_64_AMX, 0, 0, 'x', 0x6},
+    {"avx_vnni", INGOT_X86_64_V3_VNNI, INGOT_X86_64_V3_VNNI, 7, 1, 'a', 1u << 4},
+    {"avx512f", INGOT_X86_64_V4, INGOT_X86_64_AMX, 7, 0, 'b', 1u << 16},
+    {"avx512bw", INGOT_X86_64_V4, INGOT_X86_64_AMX, 7, 0, 'b', 1u << 30},
+    {"avx512cd", INGOT_X86_64_V4, INGOT_X86_64_AMX, 7, 0, 'b', 1u << 28},
+    {"avx512dq", INGOT_X86_64_V4, INGOT_X86_64_AMX, 7, 0, 'b', 1u << 17},
+    {"avx512vl", INGOT_X86_64_V4, INGOT_X86_64_AMX, 7, 0, 'b', 1u << 31},
+    {"os-saves-zmm", INGOT_X86_64_V4, INGOT_X86_64_AMX, 0, 0, 'x', 0xe6},
+    {"avx512_vnni", INGOT_X86_64_V4_VNNI, INGOT_X86_64_AMX, 7, 0, 'c', 1u << 11},
+    {"amx-tile", INGOT_X86_64_AMX, INGOT_X86_64_AMX, 7, 0, 'd', 1u << 24},
+    {"amx-int8", INGOT_X86_64_AMX, INGOT_X86_64_AMX, 7, 0, 'd', 1u << 25},
+    {"os-saves-tiles", INGOT_X86_64_AMX, INGOT_X86_64_AMX, 0, 0, 'x', 3u << 17},
+    {"tile-permission", INGOT_X86_64_AMX, INGOT_X86_64_AMX, 0, 0, 'p', 0},
 };
 
 const CpuFamily cpu_family = {INGOT_X86_64_V2, INGOT_X86_64_AMX, features,
