@@ -49,6 +49,15 @@ typedef struct Shares {
   KVal old[MAX_TILE], more[MAX_TILE];
 } Shares;
 
+/* Vectors of columns that rows meet at once: `wide` of them from vector number `first` on, in a
+ * loop
+ * (`set` not 0) from first + set * wide on. */
+typedef struct Columns {
+  KVal set;
+  int64_t first;
+  uint32_t wide;
+} Columns;
+
 static inline int64_t attend_row(const Attend *a) { /* floats of a row of sums */
   return a->cache.q8 ? a->cache.dim : (a->vdim + 15) / 16 * 16;
 }
@@ -59,6 +68,11 @@ static inline KVal k_add64(KBuilder *b, KVal x, int64_t y) {
   return k_op2(b, KOP_add, x, k_i64(b, y));
 }
 int64_t attend_stride(const Attend *a, const Place *p, int axis);
+/* `at` moved on to the set's first column, `step` elements a vector. */
+static inline KAddr attend_columns(KAddr at, const Columns *c, int64_t step) {
+  at = k_off(at, step * c->first);
+  return c->set ? k_at(at, c->set, step * c->wide) : at;
+}
 
 /* ---- attend_cache.c ---- */
 
@@ -103,8 +117,9 @@ KVal attend_i16_maximum(Attend *a, KVal m);
 KVal attend_i16_share(Attend *a, KVal key);
 /* Keeps the weights of row i and 64 keys from `key` (counted within the chunk) on. */
 void attend_i16_keep(Attend *a, uint32_t i, KVal key, const KVal *p);
-/* o[i * wide + v]: the sums of row i and column vector c + v over `count` keys from `first` on. */
-void attend_i16_columns(Attend *a, KVal first, KVal count, int64_t c, uint32_t wide, KVal *o);
+/* o[i * wide + v]: the sums of row i and column vector v of the set over `count` keys from `first`
+ * on. */
+void attend_i16_columns(Attend *a, KVal first, KVal count, const Columns *c, KVal *o);
 
 /* ---- attend_tile.c ---- */
 

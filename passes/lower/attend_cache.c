@@ -132,21 +132,21 @@ void attend_scores(Attend *a, KVal key, uint32_t n, KVal *s) {
 
 /* ---- values -------------------------------------------------------------------------------- */
 
-/* 16 columns of the value of one key, from column 16 * vec. */
-static KVal load_value(Attend *a, KVal key, int64_t vec) {
+/* 16 columns of the value of one key: vector v of the set. */
+static KVal load_value(Attend *a, KVal key, const Columns *c, uint32_t v) {
   KBuilder *b = &a->d.b;
-  if (a->cache.q8) return attend_q8_value(a, key, vec);
+  if (a->cache.q8) return attend_q8_value(a, key, c->first + v);
   if (a->cached) {
     KAddr at = k_at(k_off(k_addr(a->vb), a->cache.values), a->kv_head, a->cache.value_head);
-    at = k_off(k_at(at, key, a->cache.padded), 16 * vec);
+    at = k_off(attend_columns(k_at(at, key, a->cache.padded), c, 16), 16 * v);
     return k_cvt(b, k_load(b, (KType){a->cache.type, 16}, at), K_f32);
   }
   KAddr at = k_at(k_at(k_addr(a->vb), key, attend_stride(a, &a->v, 0)), a->kv_head,
                   attend_stride(a, &a->v, 1));
-  at = k_off(at, 16 * vec);
+  at = k_off(attend_columns(at, c, 16), 16 * v);
   KType t = {(uint8_t)kscalar_of(a->v.dtype), 16};
-  int64_t left = a->vdim - 16 * vec;
-  if (left >= 16) return k_cvt(b, k_load(b, t, at), K_f32);
+  int64_t left = a->vdim - 16 * (c->first + v);
+  if (c->set || left >= 16) return k_cvt(b, k_load(b, t, at), K_f32);
   KVal there = k_op2(b, KOP_lt, k_iota(b), k_int(b, KT(i32, 16), left));
   return k_cvt(b, k_load_mask(b, t, at, there), K_f32);
 }
@@ -158,49 +158,58 @@ static KVal load_weight(Attend *a, uint32_t i, KVal j, int64_t block) {
   return k_splat(b, k_load(b, KT(f32, 1), k_off(k_at(k_addr(a->p), j, 1), i * a->chunk)));
 }
 
-static void add_sums(Attend *a, int64_t c, uint32_t wide, const KVal *o, const Shares *shares) {
-  for (uint32_t i = 0; i < a->tile * wide; i++) {
-    KAddr at = k_off(k_addr(a->sums), (i / wide) * attend_row(a) + 16 * (c + i % wide));
-    attend_sum(a, i / wide, at, o[i], shares);
+static void add_sums(Attend *a, const Columns *c, const KVal *o, const Shares *shares) {
+  KAddr sums = attend_columns(k_addr(a->sums), c, 16);
+  for (uint32_t i = 0; i < a->tile * c->wide; i++) {
+    uint32_t row = i / c->wide;
+    attend_sum(a, row, k_off(sums, row * attend_row(a) + 16 * (i % c->wide)), o[i], shares);
   }
 }
 
-/* `wide` vectors of columns from vector `c` on. */
-static void add_columns(Attend *a, KVal first, KVal count, const Shares *shares, int64_t c,
-                        uint32_t wide) {
+static void add_columns(Attend *a, KVal first, KVal count, const Shares *shares, const Columns *c) {
   KBuilder *b = &a->d.b;
-  uint32_t n = a->tile * wide;
+  uint32_t wide = c->wide, n = a->tile * wide;
   KVal o[MAX_TILE * KEY_VECTORS];
   for (uint32_t i = 0; i < n; i++) o[i] = k_f32(b, 16, 0);
   if (a->cache.i16) {
-    attend_i16_columns(a, first, count, c, wide, o);
-    add_sums(a, c, wide, o, shares);
+    attend_i16_columns(a, first, count, c, o);
+    add_sums(a, c, o, shares);
     return;
   }
-  if (a->cache.q8) attend_q8_weights(a, first, count, c, wide);
+  if (a->cache.q8) attend_q8_weights(a, first, count, c->first, wide);
   KVal j = k_for(b, "j", k_i64(b, 0), count, 1, n, o);
   KVal key = k_op2(b, KOP_add, first, j), value[KEY_VECTORS];
-  if (c == 0) attend_prefetch_keys(a, key);
-  for (uint32_t v = 0; v < wide; v++) value[v] = load_value(a, key, c + v);
+  if (!c->set && c->first == 0) attend_prefetch_keys(a, key);
+  for (uint32_t v = 0; v < wide; v++) value[v] = load_value(a, key, c, v);
   for (uint32_t i = 0; i < a->tile; i++) {
     KVal p = 0;
     for (uint32_t v = 0; v < wide; v++) {
-      bool next = v == 0 || (a->cache.q8 && (c + v) % 2 == 0);
-      if (next) p = load_weight(a, i, j, (c + v) / 2 - c / 2);
+      bool next = v == 0 || (a->cache.q8 && (c->first + v) % 2 == 0);
+      if (next) p = load_weight(a, i, j, (c->first + v) / 2 - c->first / 2);
       o[i * wide + v] = k_fma(b, p, value[v], o[i * wide + v]);
     }
   }
   k_for_end(b, o);
-  add_sums(a, c, wide, o, shares);
+  add_sums(a, c, o, shares);
 }
 
+/* Sets as equally wide as possible. Those behind the first are a loop where they are alike; it is
+ * by itself for one token, whose first set asks for the next keys. */
 void attend_add_values(Attend *a, KVal first, KVal count, const Shares *shares) {
+  KBuilder *b = &a->d.b;
   int64_t unit = a->cache.q8 && a->vectors > 1 ? 2 : 1; /* blocks of columns stay whole */
   int64_t units = attend_row(a) / 16 / unit, most = a->vectors / unit;
-  int64_t sets = (units + most - 1) / most;
-  for (int64_t s = 0; s < sets; s++) { /* equally wide, as far as possible */
+  int64_t sets = (units + most - 1) / most, alone = a->stream ? 1 : 0;
+  bool ragged = !a->cached && a->vdim % 16 != 0;
+  bool alike = units % sets == 0 && !a->cache.q8 && !ragged && sets > alone + 1;
+  for (int64_t s = 0; s < (alike ? alone : sets); s++) {
     int64_t c = units * s / sets;
-    uint32_t wide = (uint32_t)(units * (s + 1) / sets - c);
-    add_columns(a, first, count, shares, c * unit, wide * (uint32_t)unit);
+    Columns set = {.first = c * unit, .wide = (uint32_t)((units * (s + 1) / sets - c) * unit)};
+    add_columns(a, first, count, shares, &set);
   }
+  if (!alike) return;
+  Columns set = {.wide = (uint32_t)(units / sets)};
+  set.set = k_for(b, "set", k_i64(b, alone), k_i64(b, sets), 1, 0, NULL);
+  add_columns(a, first, count, shares, &set);
+  k_for_end(b, NULL);
 }

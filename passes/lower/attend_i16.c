@@ -93,16 +93,19 @@ void attend_i16_keep(Attend *a, uint32_t i, KVal key, const KVal *p) {
 }
 
 /* A block of 32 keys, pair by pair. */
-static void sum_block(Attend *a, KVal first, KVal block, int64_t c, uint32_t wide, KVal *sum) {
+static void sum_block(Attend *a, KVal first, KVal block, const Columns *c, KVal *sum) {
   KBuilder *b = &a->d.b;
   const CacheLayout *l = &a->cache;
   KAddr values = k_at(k_off(k_addr(a->kb), l->values), a->kv_head, l->value_head);
-  values = k_off(k_at(k_at(values, first, a->value_step), block, 2 * a->value_step), 32 * c);
+  values = k_at(k_at(values, first, a->value_step), block, 2 * a->value_step);
+  values = attend_columns(values, c, 32);
+  uint32_t wide = c->wide;
+  bool leads = !c->set && c->first == 0;
   KVal key = k_op2(b, KOP_add, first, k_op2(b, KOP_shl, block, k_i64(b, 1)));
   KVal pair = k_for(b, "pair", k_i64(b, 0), k_i64(b, SUM_KEYS / 2), STEP, a->tile * wide, sum);
   for (int64_t u = 0; u < STEP; u++) {
     KVal x[KEY_VECTORS];
-    for (int64_t two = 0; c == 0 && two < 2; two++)
+    for (int64_t two = 0; leads && two < 2; two++)
       attend_prefetch_keys(
           a, k_add64(b, k_op2(b, KOP_add, key, k_op2(b, KOP_shl, pair, k_i64(b, 1))), 2 * u + two));
     for (uint32_t v = 0; v < wide; v++)
@@ -117,15 +120,15 @@ static void sum_block(Attend *a, KVal first, KVal block, int64_t c, uint32_t wid
   k_for_end(b, sum);
 }
 
-void attend_i16_columns(Attend *a, KVal first, KVal count, int64_t c, uint32_t wide, KVal *o) {
+void attend_i16_columns(Attend *a, KVal first, KVal count, const Columns *c, KVal *o) {
   KBuilder *b = &a->d.b;
-  uint32_t n = a->tile * wide;
+  uint32_t n = a->tile * c->wide;
   KVal pairs = k_op2(b, KOP_lshr, k_add64(b, count, SUM_KEYS - 1), k_i64(b, 1));
   pairs = k_op2(b, KOP_and, pairs, k_i64(b, -(SUM_KEYS / 2)));
   KVal block = k_for(b, "block", k_i64(b, 0), pairs, SUM_KEYS / 2, n, o);
   KVal sum[MAX_TILE * KEY_VECTORS];
   for (uint32_t i = 0; i < n; i++) sum[i] = k_int(b, KT(i32, 16), 0);
-  sum_block(a, first, block, c, wide, sum);
+  sum_block(a, first, block, c, sum);
   for (uint32_t i = 0; i < n; i++) o[i] = k_op2(b, KOP_add, o[i], k_cvt(b, sum[i], K_f32));
   k_for_end(b, o);
 }

@@ -130,23 +130,33 @@ static KAddr weight_at(const Attend *a, uint32_t i, KVal key) {
   return k_off(k_at(k_addr(a->p), key, 1), i * a->chunk);
 }
 
-/* Scores of a block into the local; top[i] becomes the largest of row i so far, by lanes. */
+/* Scores of n vectors of keys from `key` on into the local, from its key `at` on; top[i] becomes
+ * the largest of row i so far, by lanes. */
+static void score_keys(Attend *a, const KeyRange *r, KVal key, KVal at, uint32_t n, KVal *top) {
+  KBuilder *b = &a->d.b;
+  KVal s[MAX_TILE * KEY_VECTORS];
+  attend_scores(a, key, n, s);
+  cap(a, a->tile * n, s);
+  if (a->cache.i16) attend_i16_raise(a, key, n, s);
+  hide(a, r, key, n, s);
+  for (uint32_t i = 0; i < a->tile; i++)
+    for (uint32_t v = 0; v < n; v++) {
+      k_store(b, s[i * n + v], k_off(weight_at(a, i, at), 16 * v));
+      top[i] = k_op2(b, KOP_max, top[i], s[i * n + v]);
+    }
+}
+
+/* The same of a block, as many vectors at once as registers hold; the rest of them by one. */
 static void score_block(Attend *a, const KeyRange *r, KVal lo, KVal block, KVal *top) {
   KBuilder *b = &a->d.b;
-  KVal s[MAX_TILE * KEY_VECTORS], at = k_op2(b, KOP_sub, block, lo);
-  for (uint32_t first = 0; first < KEY_VECTORS; first += a->vectors) {
-    uint32_t n = KEY_VECTORS - first < a->vectors ? KEY_VECTORS - first : a->vectors;
-    KVal key = k_add64(b, block, 16 * first);
-    attend_scores(a, key, n, s);
-    cap(a, a->tile * n, s);
-    if (a->cache.i16) attend_i16_raise(a, key, n, s);
-    hide(a, r, key, n, s);
-    for (uint32_t i = 0; i < a->tile; i++)
-      for (uint32_t v = 0; v < n; v++) {
-        k_store(b, s[i * n + v], k_off(weight_at(a, i, at), 16 * (first + v)));
-        top[i] = k_op2(b, KOP_max, top[i], s[i * n + v]);
-      }
-  }
+  int64_t step = 16 * a->vectors, whole = KEY_BLOCK / step * step;
+  KVal from = k_op2(b, KOP_sub, block, lo), zero = k_i64(b, 0);
+  KVal at = whole > step ? k_for(b, "kv", zero, k_i64(b, whole), step, a->tile, top) : zero;
+  score_keys(a, r, k_op2(b, KOP_add, block, at), k_op2(b, KOP_add, from, at), a->vectors, top);
+  if (whole > step) k_for_end(b, top);
+  if (whole < KEY_BLOCK)
+    score_keys(a, r, k_add64(b, block, whole), k_add64(b, from, whole),
+               (uint32_t)(KEY_BLOCK - whole) / 16, top);
 }
 
 /* Weights of row i in place of the scores of 64 keys; gives l with their sum. share: i16, see

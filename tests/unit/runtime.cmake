@@ -1,4 +1,5 @@
 ingot_unit_test(runtime_base runtime_native)
+ingot_unit_test(cpu_choice runtime_native)
 ingot_unit_test(runtime runtime_native)
 target_sources(runtime_test PRIVATE ${CMAKE_CURRENT_LIST_DIR}/runtime_toy.c)
 ingot_unit_test(runtime_profile runtime_native)
