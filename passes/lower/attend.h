@@ -49,9 +49,8 @@ typedef struct Shares {
   KVal old[MAX_TILE], more[MAX_TILE];
 } Shares;
 
-/* Vectors of columns that rows meet at once: `wide` of them from vector number `first` on, in a
- * loop
- * (`set` not 0) from first + set * wide on. */
+/* Vectors of columns that rows meet at once: `wide` of them from vector number `first` on, or, in a
+ * loop (`set` is not 0), from first + set * wide on. */
 typedef struct Columns {
   KVal set;
   int64_t first;
