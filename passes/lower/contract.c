@@ -159,9 +159,8 @@ static int64_t sets_of(const Contract *c, int64_t grain) {
  * rows. Float weights are met in threes where that goes without a rest. */
 static int64_t token_grain(const Contract *c) {
   bool plain = !c->integer && c->quant->packed_block == 1;
+  if (plain && c->parts == 1 && c->part_groups % 6 == 0) return 3;
   bool few = c->parts > 1 || (!c->integer && c->k > FLOAT_LONG);
-  int64_t threes = few ? 3 : 6;
-  if (plain && c->parts == 1 && c->part_groups % (2 * threes) == 0) return threes;
   return grain_of(c->part_groups, few ? 2 : DECODE_GROUPS);
 }
 
@@ -198,9 +197,11 @@ static void token_loop(Contract *c, KVal first, int64_t grain, KVal lo, KVal hi,
  * the next one's weights at least once; with few tokens as often as they can. */
 static void set_pace(Contract *c, KVal first, int64_t grain, KVal n) {
   KBuilder *b = &c->d.b;
-  KVal tiles = k_op2(b, KOP_div, n, k_i64(b, c->token_tile)), shift = k_i64(b, 0);
+  KVal tiles = k_op2(b, KOP_div, n, k_i64(b, c->token_tile)), shift = k_i64(b, 0), twice = tiles;
+  c->pace.half = sets_of(c, grain) > 1 ? (grain * c->k + 1) / 2 : 0;
+  if (c->pace.half) twice = k_op2(b, KOP_add, tiles, tiles);
   for (int64_t j = 1; j <= 6; j++) {
-    KVal enough = k_op2(b, KOP_le, k_i64(b, sets_of(c, grain) << j), tiles);
+    KVal enough = k_op2(b, KOP_le, k_i64(b, sets_of(c, grain) << j), twice);
     shift = k_select(b, enough, k_i64(b, j), shift);
   }
   c->pace.next = k_op2(b, KOP_add, first, k_i64(b, grain));

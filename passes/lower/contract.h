@@ -26,6 +26,7 @@ typedef struct Contract {
   struct Pace {       /* resident: the next par iteration's weights come meanwhile */
     KVal next;        /* its first group of every part */
     KVal step, shift; /* steps of k that this iteration has done; line = step >> shift */
+    int64_t half;     /* and this many lines further; 0: no second one */
   } pace;
   uint32_t parts; /* equal parts of the result that the epilogue reads side by side */
   ValueId part[CONTRACT_PARTS];

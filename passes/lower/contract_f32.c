@@ -13,13 +13,16 @@ enum { LINE = 64 }; /* bytes */
 
 /* The iteration's own weights come out of a near cache; those of the next one are asked for
  * meanwhile. All at once would hold up the loads of this one, so it is line by line, at the pace at
- * which this iteration's tokens pass: line `step >> shift`. */
+ * which this iteration's tokens pass: line `step >> shift`, and one `half` of all further on, since
+ * the steps of few tokens are fewer than the lines of a wide tile. */
 static void prefetch_next(Contract *c, KVal k) {
   KBuilder *b = &c->d.b;
   KVal line = k_op2(b, KOP_lshr, k_op2(b, KOP_add, c->pace.step, k), c->pace.shift);
   for (uint32_t p = 0; p < c->parts; p++) {
     KVal group = k_op2(b, KOP_add, c->pace.next, k_i64(b, (int64_t)p * c->part_groups));
-    k_prefetch(b, k_at(k_at(k_addr(c->w), group, c->group_bytes), line, LINE));
+    KAddr at = k_at(k_at(k_addr(c->w), group, c->group_bytes), line, LINE);
+    k_prefetch(b, at);
+    if (c->pace.half) k_prefetch(b, k_off(at, LINE * c->pace.half));
   }
 }
 
