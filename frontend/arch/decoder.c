@@ -105,10 +105,9 @@ static Status load_weights(Decoder *l, Loader *w) {
 
 typedef struct Entry {
   const char *name;
-  DimId rows; /* tokens of one run */
-  bool
-      all_rows; /* logits of every row, and a mask over the keys; else the last row's and a token */
-  bool alone;   /* the token without logits */
+  DimId rows;    /* tokens of one run */
+  bool all_rows; /* logits of every row, a mask over the keys; else the last row's, and a token */
+  bool alone;    /* of these two the token alone */
 } Entry;
 
 /* Norms the result of a half of a layer where the model does so, and adds it to the stream. */

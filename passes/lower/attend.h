@@ -16,7 +16,7 @@ typedef struct Attend {
   Draft d;
   const Op *op;
   const Attrs_attention *attrs;
-  bool cached, packed; /* keys are in a cache, or laid out as in one */
+  bool cached; /* keys are in a cache; else they are laid out as in one before */
   CacheLayout cache;
   int64_t key_step, dim_step; /* keys: elements between keys, between dimensions */
   int64_t value_step;         /* i16: elements between keys among the values */
@@ -72,6 +72,10 @@ static inline KAddr attend_columns(KAddr at, const Columns *c, int64_t step) {
   at = k_off(at, step * c->first);
   return c->set ? k_at(at, c->set, step * c->wide) : at;
 }
+/* Whether the set is the first one: it asks for the next keys. */
+static inline bool attend_leads(const Columns *c) {
+  return !c->set && c->first == 0;
+}
 
 /* ---- attend_cache.c ---- */
 
@@ -81,8 +85,6 @@ void attend_load_queries(Attend *a);
 void attend_scores(Attend *a, KVal key, uint32_t n, KVal *s);
 /* Adds the values of `count` keys from `first` on, times their weights, to the sums. */
 void attend_add_values(Attend *a, KVal first, KVal count, const Shares *shares);
-/* Dimension d + d_off of keys key .. key+15, as f32; of a cache key is a multiple of 16. */
-KVal attend_load_keys(Attend *a, KVal key, KVal d, int64_t d_off);
 
 /* For one token: the key one chunk behind `key` is prefetched. */
 void attend_prefetch_keys(Attend *a, KVal key);

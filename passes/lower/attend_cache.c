@@ -89,20 +89,12 @@ void attend_prefetch_keys(Attend *a, KVal key) {
 
 /* ---- keys ---------------------------------------------------------------------------------- */
 
-KVal attend_load_keys(Attend *a, KVal key, KVal d, int64_t d_off) {
+/* Dimension d + d_off of keys key .. key+15, as f32; of a cache key is a multiple of 16. */
+static KVal load_keys(Attend *a, KVal key, KVal d, int64_t d_off) {
   KBuilder *b = &a->d.b;
-  if (a->cached || a->packed) {
-    KAddr at = k_at(k_at(k_addr(a->kb), a->kv_head, a->cache.key_head), key, a->key_step);
-    at = k_off(k_at(at, d, a->dim_step), a->dim_step * d_off);
-    return k_cvt(b, k_load(b, (KType){a->cache.type, 16}, at), K_f32);
-  }
-  int64_t step = attend_stride(a, &a->k, 0);
-  KAddr at = k_at(k_at(k_addr(a->kb), a->kv_head, attend_stride(a, &a->k, 1)), key, step);
-  at = k_off(k_at(at, d, 1), d_off);
-  KVal left = k_cvt(b, k_op2(b, KOP_sub, a->keys, key), K_i32);
-  KVal there = k_op2(b, KOP_lt, k_iota(b), k_splat(b, left));
-  KType t = {(uint8_t)kscalar_of(a->k.dtype), 16};
-  return k_cvt(b, k_load_mask(b, t, k_lane(at, step ? step : 1), there), K_f32);
+  KAddr at = k_at(k_at(k_addr(a->kb), a->kv_head, a->cache.key_head), key, a->key_step);
+  at = k_off(k_at(at, d, a->dim_step), a->dim_step * d_off);
+  return k_cvt(b, k_load(b, (KType){a->cache.type, 16}, at), K_f32);
 }
 
 void attend_scores(Attend *a, KVal key, uint32_t n, KVal *s) {
@@ -121,7 +113,7 @@ void attend_scores(Attend *a, KVal key, uint32_t n, KVal *s) {
   attend_prefetch_values(a, key, n, d, step);
   for (int64_t u = 0; u < step; u++) {
     KVal x[KEY_VECTORS];
-    for (uint32_t v = 0; v < n; v++) x[v] = attend_load_keys(a, k_add64(b, key, 16 * v), d, u);
+    for (uint32_t v = 0; v < n; v++) x[v] = load_keys(a, k_add64(b, key, 16 * v), d, u);
     for (uint32_t i = 0; i < a->tile; i++) {
       KVal q = load_query(a, i, d, u);
       for (uint32_t v = 0; v < n; v++) s[i * n + v] = k_fma(b, q, x[v], s[i * n + v]);
@@ -179,7 +171,7 @@ static void add_columns(Attend *a, KVal first, KVal count, const Shares *shares,
   if (a->cache.q8) attend_q8_weights(a, first, count, c->first, wide);
   KVal j = k_for(b, "j", k_i64(b, 0), count, 1, n, o);
   KVal key = k_op2(b, KOP_add, first, j), value[KEY_VECTORS];
-  if (!c->set && c->first == 0) attend_prefetch_keys(a, key);
+  if (attend_leads(c)) attend_prefetch_keys(a, key);
   for (uint32_t v = 0; v < wide; v++) value[v] = load_value(a, key, c, v);
   for (uint32_t i = 0; i < a->tile; i++) {
     KVal p = 0;

@@ -100,12 +100,11 @@ static void sum_block(Attend *a, KVal first, KVal block, const Columns *c, KVal 
   values = k_at(k_at(values, first, a->value_step), block, 2 * a->value_step);
   values = attend_columns(values, c, 32);
   uint32_t wide = c->wide;
-  bool leads = !c->set && c->first == 0;
   KVal key = k_op2(b, KOP_add, first, k_op2(b, KOP_shl, block, k_i64(b, 1)));
   KVal pair = k_for(b, "pair", k_i64(b, 0), k_i64(b, SUM_KEYS / 2), STEP, a->tile * wide, sum);
   for (int64_t u = 0; u < STEP; u++) {
     KVal x[KEY_VECTORS];
-    for (int64_t two = 0; leads && two < 2; two++)
+    for (int64_t two = 0; attend_leads(c) && two < 2; two++)
       attend_prefetch_keys(
           a, k_add64(b, k_op2(b, KOP_add, key, k_op2(b, KOP_shl, pair, k_i64(b, 1))), 2 * u + two));
     for (uint32_t v = 0; v < wide; v++)

@@ -296,5 +296,4 @@ void attend_pack(Attend *a, Lower *l) {
     pack_codes(a, l);
   else
     pack_floats(a, l);
-  a->packed = true;
 }

@@ -150,9 +150,9 @@ void contract_one_token(Contract *c) {
 /* Column groups that a tile of many tokens holds of every part, out of an iteration's `grain`. */
 static int64_t sets_of(const Contract *c, int64_t grain) {
   if (!c->resident || c->parts > 1) return 1;
-  uint32_t most = c->d.l->target->float_groups;
-  while (most > 1 && grain % most) most--;
-  return most ? most : 1;
+  uint32_t most = contract_clamped(c->d.l->target->float_groups, TILE_GROUPS);
+  while (grain % most) most--;
+  return most;
 }
 
 /* Column groups of an iteration of many tokens: what stays in the second cache beside the tokens'
@@ -197,11 +197,12 @@ static void token_loop(Contract *c, KVal first, int64_t grain, KVal lo, KVal hi,
  * the next one's weights at least once; with few tokens as often as they can. */
 static void set_pace(Contract *c, KVal first, int64_t grain, KVal n) {
   KBuilder *b = &c->d.b;
-  KVal tiles = k_op2(b, KOP_div, n, k_i64(b, c->token_tile)), shift = k_i64(b, 0), twice = tiles;
-  c->pace.half = sets_of(c, grain) > 1 ? (grain * c->k + 1) / 2 : 0;
-  if (c->pace.half) twice = k_op2(b, KOP_add, tiles, tiles);
+  int64_t sets = sets_of(c, grain);
+  KVal tiles = k_op2(b, KOP_div, n, k_i64(b, c->token_tile)), shift = k_i64(b, 0), lines = tiles;
+  c->pace.half = sets > 1 ? (grain * c->k + 1) / 2 : 0;
+  if (c->pace.half) lines = k_op2(b, KOP_add, tiles, tiles); /* two a step */
   for (int64_t j = 1; j <= 6; j++) {
-    KVal enough = k_op2(b, KOP_le, k_i64(b, sets_of(c, grain) << j), twice);
+    KVal enough = k_op2(b, KOP_le, k_i64(b, sets << j), lines);
     shift = k_select(b, enough, k_i64(b, j), shift);
   }
   c->pace.next = k_op2(b, KOP_add, first, k_i64(b, grain));

@@ -18,7 +18,8 @@ bool cpu_supports(uint32_t isa, char *missing, size_t n) {
   }
   for (size_t i = 0; i < cpu_family.n; i++) {
     const CpuFeature *f = &cpu_family.features[i];
-    if (isa < f->first || isa > f->last || cpu_has(f)) continue;
+    bool needed = f->only ? isa == f->first_level : isa >= f->first_level;
+    if (!needed || cpu_has(f)) continue;
     ok = false;
     int k = snprintf(missing + used, n - used, "%s%s", used ? " " : "", f->name);
     if (k > 0 && (size_t)k < n - used) used += (size_t)k;

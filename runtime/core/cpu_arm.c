@@ -12,9 +12,9 @@
 enum { HWCAP2 = 26 }; /* AT_HWCAP2 */
 
 static const CpuFeature features[] = {
-    {"asimd", INGOT_AARCH64, INGOT_AARCH64_I8MM, AT_HWCAP, 0, 0, 1u << 1},
-    {"asimddp", INGOT_AARCH64_DOTPROD, INGOT_AARCH64_I8MM, AT_HWCAP, 0, 0, 1u << 20},
-    {"i8mm", INGOT_AARCH64_I8MM, INGOT_AARCH64_I8MM, HWCAP2, 0, 0, 1u << 13},
+    {"asimd", INGOT_AARCH64, AT_HWCAP, 0, 0, 1u << 1},
+    {"asimddp", INGOT_AARCH64_DOTPROD, AT_HWCAP, 0, 0, 1u << 20},
+    {"i8mm", INGOT_AARCH64_I8MM, HWCAP2, 0, 0, 1u << 13},
 };
 
 const CpuFamily cpu_family = {INGOT_AARCH64, INGOT_AARCH64_I8MM, features,

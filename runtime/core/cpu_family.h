@@ -6,10 +6,11 @@
 
 typedef struct CpuFeature {
   const char *name;
-  uint32_t first, last;   /* the levels of abi.h that need it */
+  uint32_t first_level;   /* from this level of abi.h on it is needed */
   uint32_t leaf, subleaf; /* where it is told: of CPUID; an entry of the auxiliary vector */
   char reg;      /* x86: 'a'..'d' of CPUID, 'x': XCR0, 'p': given by the system when asked */
   uint32_t mask; /* bits that must be set there */
+  bool only;     /* no level above needs it */
 } CpuFeature;
 
 typedef struct CpuFamily {
